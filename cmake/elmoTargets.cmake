@@ -1,0 +1,13 @@
+# elmo::elmo is the shared library, elmo::static the static one with what it needs.
+if(NOT TARGET elmo::elmo)
+  add_library(elmo::elmo SHARED IMPORTED)
+  set_target_properties(elmo::elmo PROPERTIES
+    IMPORTED_LOCATION "${ELMO_LIBDIR}/libelmo.so"
+    INTERFACE_INCLUDE_DIRECTORIES "${ELMO_INCLUDEDIR}"
+    INTERFACE_LINK_LIBRARIES PkgConfig::ELMO_BSON)
+  add_library(elmo::static STATIC IMPORTED)
+  set_target_properties(elmo::static PROPERTIES
+    IMPORTED_LOCATION "${ELMO_LIBDIR}/libelmo.a"
+    INTERFACE_INCLUDE_DIRECTORIES "${ELMO_INCLUDEDIR}"
+    INTERFACE_LINK_LIBRARIES "PkgConfig::ELMO_BSON;lz4;zstd;xxhash;pcre2-8;utf8proc;stemmer;bidgcc000;Threads::Threads;m")
+endif()

@@ -1,0 +1,46 @@
+/* The memtable: recent commits in memory, ordered by (key, sequence descending), in an arena.
+ *
+ * One writer at a time, any number of readers without locks: nodes are published with release stores and never move or change.
+ * A hint makes ascending inserts cheap (append path). Range deletes are kept beside, as immutable fragments replaced at each one. */
+#ifndef ELMO_STORAGE_MEMTABLE_H
+#define ELMO_STORAGE_MEMTABLE_H
+
+#include "base/mem.h"
+#include "storage/range_delete.h"
+#include "storage/source.h"
+
+struct memtable;
+
+status memtable_new(const struct mem *mem, struct memtable **out, struct err *err); /* one reference */
+struct memtable *memtable_ref(struct memtable *m);
+void memtable_unref(struct memtable *m);
+
+/* Writer only. Makes sure that `entry_count` inserts with `bytes` of keys and values in all cannot fail for want of memory. */
+status memtable_reserve(struct memtable *m, size_t entry_count, size_t bytes, struct err *err);
+/* Writer only. Key and value are copied. Inserted (key, seq) pairs are distinct. Infallible after a sufficient memtable_reserve. */
+status memtable_insert(struct memtable *m, const struct entry *e, struct err *err);
+status memtable_delete_range(struct memtable *m, struct slice lo, struct slice hi, uint64_t seq, struct err *err);
+
+/* The newest version of key with sequence <= snapshot. ST_NOT_FOUND when there is none. Bytes live as long as the memtable.
+ * Range deletes are not looked at. */
+status memtable_get(struct memtable *m, struct slice key, uint64_t snapshot, struct entry *out);
+/* The sequence of the newest version of key, 0 when none. */
+uint64_t memtable_newest(struct memtable *m, struct slice key);
+/* The greatest sequence of an entry in [lo, hi), 0 when none. */
+uint64_t memtable_newest_in(struct memtable *m, struct slice lo, struct slice hi);
+
+/* The current fragments, with a reference for the caller; NULL when there are none. */
+struct fragments *memtable_range_deletes(struct memtable *m);
+
+/* A cursor over it; embeds struct source first. It holds a reference. Entries committed meanwhile may or may not show (snapshot filters). */
+status memtable_cursor(struct memtable *m, struct source **out, struct err *err);
+
+/* About how many entries lie in [lo, hi); hi.len 0: to the end. */
+uint64_t memtable_estimate(struct memtable *m, struct slice lo, struct slice hi);
+
+uint64_t memtable_entry_count(const struct memtable *m);
+size_t memtable_used(const struct memtable *m);      /* bytes of memory held */
+uint64_t memtable_min_seq(const struct memtable *m); /* SEQ_MAX when empty */
+uint64_t memtable_max_seq(const struct memtable *m);
+
+#endif
