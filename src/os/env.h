@@ -12,6 +12,7 @@
  *   E5  Errors carry the path and the operating system's text. ENOSPC and EDQUOT are ST_NO_SPACE.
  *   E6  Files may be read by several threads at once, also beside one writer of other ranges.
  *   E7  Interrupted calls are restarted inside.
+ *   E8  A file may be closed after its env is gone only in env_posix; the others want their files closed first.
  */
 #ifndef ELMO_OS_ENV_H
 #define ELMO_OS_ENV_H
@@ -70,6 +71,8 @@ struct env_ops {
     uint64_t (*now_ms)(struct env *env);      /* wall clock, since 1970 UTC */
     uint64_t (*monotonic_ns)(struct env *env);
     void (*random)(struct env *env, void *p, size_t len); /* fit for ids and salts */
+    /* Who runs here, for people: "pid 123 on host", NUL-terminated, cut to text_len. */
+    void (*process_name)(struct env *env, char *text, size_t text_len);
     void (*free)(struct env *env);
 };
 
