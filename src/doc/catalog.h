@@ -1,0 +1,66 @@
+/* The catalog: databases, collections and their indexes, kept as BSON documents in collection 0 of the same keyspace, changed in the same
+ * transactions as the data. Ids are never reused.
+ *
+ * A `struct collection` is an immutable description of one collection at one version of its catalog entry, reference-counted and
+ * cached; a change makes a new one. Writers hold kv_lock_shared on the entry's key to the end of their transaction; DDL kv_lock_exclusive.
+ */
+#ifndef ELMO_DOC_CATALOG_H
+#define ELMO_DOC_CATALOG_H
+
+#include "doc/op.h"
+#include "index/keygen.h"
+#include "index/spec.h"
+
+struct ns { struct slice db, coll; };
+
+/* MongoDB's rules for names: CODE_InvalidNamespace (73) with the culprit. `for_write`: also refuses "system." collections. */
+status ns_check(struct ns ns, bool for_write, struct err *err);
+
+#define INDEX_ID_DOCUMENTS 0 /* the documents themselves, by _id */
+
+enum index_state { INDEX_BUILDING, INDEX_READY };
+
+struct index {
+    uint64_t id;                   /* > 0 */
+    enum index_state state;        /* building: writers maintain it, readers do not use it */
+    struct index_spec spec;
+    _Atomic uint64_t *multikey;    /* per indexed field, bits of array components (keygen.h); only ever gain bits; read with index_multikey */
+};
+
+struct collection {
+    atomic_uint ref_count;
+    uint64_t id;
+    uint8_t uuid[16];
+    struct ns ns;                  /* NUL-terminated strings */
+    struct bdoc options;
+    uint32_t index_count;          /* without the documents themselves (_id) */
+    struct index *indexes;
+    struct slice catalog_key;      /* what locks are taken on */
+    uint64_t version;
+    struct arena arena;
+};
+
+/* The collection as the transaction sees it, referenced: release with collection_unref. ST_NOT_FOUND when there is none. */
+status catalog_find(struct op *op, struct kv_txn *txn, struct ns ns, struct collection **out, struct err *err);
+void collection_unref(struct collection *c);
+
+/* CODE_NamespaceExists (48) when it exists with other options; with the same options it is fine (as MongoDB). *out may be NULL. */
+status catalog_create(struct op *op, struct kv_txn *txn, struct ns ns, struct bdoc options, struct collection **out, struct err *err);
+/* One range delete. ST_NOT_FOUND when there is none. */
+status catalog_drop(struct op *op, struct kv_txn *txn, struct ns ns, struct err *err);
+/* Calls visit for each collection of a database (db.len 0: of all), in name order. The collection is borrowed. */
+status catalog_list(struct op *op, struct kv_txn *txn, struct slice db, status (*visit)(void *ctx, struct collection *c, struct err *err), void *ctx, struct err *err);
+
+/* Builds indexes on existing data beside writers (DESIGN section 5): commits several transactions of its own, so not inside a session's
+ * (263 OperationNotSupportedInTransaction). Creates the collection when missing (*created). *before and *after count indexes with _id's. An index that exists with the same spec is skipped; conflicts are 85/86. On failure (duplicate key 11000 with keyPattern and
+ * keyValue in err->details, cancel, timeout) nothing is left behind. `progress` (may be NULL) is called now and then. */
+struct index_build_progress { uint64_t done, total; };
+status catalog_create_indexes(struct op *op, struct ns ns, const struct bdoc *specs, uint32_t spec_count, void (*progress)(void *ctx, struct index_build_progress p), void *ctx,
+                              bool *created, uint32_t *before, uint32_t *after, struct err *err);
+/* By name; "*" drops all but _id. 27 IndexNotFound; _id cannot be dropped (72 InvalidOptions). */
+status catalog_drop_index(struct op *op, struct ns ns, struct slice name, uint32_t *before, struct err *err);
+
+/* The multikey bits of field `field_idx` in force (at or after any snapshot of the caller). */
+static inline uint64_t index_multikey(const struct index *ix, uint32_t field_idx) { return atomic_load_explicit(&ix->multikey[field_idx], memory_order_acquire); }
+
+#endif
