@@ -20,6 +20,11 @@ status memtable_reserve(struct memtable *m, size_t entry_count, size_t bytes, st
 /* Writer only. Key and value are copied. Inserted (key, seq) pairs are distinct. Infallible after a sufficient memtable_reserve. */
 status memtable_insert(struct memtable *m, const struct entry *e, struct err *err);
 status memtable_delete_range(struct memtable *m, struct slice lo, struct slice hi, uint64_t seq, struct err *err);
+/* The same for many at once and in two steps, for a writer that may not fail between them (it logs): stage does all that can fail and shows nothing;
+ * install shows it, infallible; unstage forgets it. One stage at a time; n may be 0. */
+status memtable_stage_ranges(struct memtable *m, const struct range_delete *ranges, size_t n, struct err *err);
+void memtable_install_ranges(struct memtable *m);
+void memtable_unstage_ranges(struct memtable *m);
 
 /* The newest version of key with sequence <= snapshot. ST_NOT_FOUND when there is none. Bytes live as long as the memtable.
  * Range deletes are not looked at. */
