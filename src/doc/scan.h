@@ -2,6 +2,7 @@
 #ifndef ELMO_DOC_SCAN_H
 #define ELMO_DOC_SCAN_H
 
+#include "base/buf.h"
 #include "doc/catalog.h"
 
 /* The document with that _id: out->bytes is its BSON until released. ST_NOT_FOUND. */

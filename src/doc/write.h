@@ -2,6 +2,7 @@
 #ifndef ELMO_DOC_WRITE_H
 #define ELMO_DOC_WRITE_H
 
+#include "base/buf.h"
 #include "doc/catalog.h"
 
 /* Takes the shared lock on the collection's catalog entry for the rest of the transaction and checks that `c` is still its state (ST_STALE otherwise). Call once per

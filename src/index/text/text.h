@@ -1,0 +1,55 @@
+/* A text index: documents' words as postings in the same keyspace and the same transaction. Layout and formulas: docs/FORMAT.md.
+ *
+ * A document gets a number from kv_sequence (an update is a new number). A transaction only adds: small immutable blocks keyed (term, first number),
+ * a delete mark per number, statistics by kv_add; so concurrent inserts of common words never conflict. text_consolidate, an ordinary transaction, folds small
+ * blocks into full ones and drops marked numbers. */
+#ifndef ELMO_INDEX_TEXT_TEXT_H
+#define ELMO_INDEX_TEXT_TEXT_H
+
+#include "base/arena.h"
+#include "index/spec.h"
+#include "storage/kv.h"
+
+struct text_index {
+    struct kv *kv;
+    uint64_t collection_id, index_id;
+    const struct index_spec *spec;
+};
+
+/* Old and new state of one document (p NULL: none), whose locator is given. Part of the caller's transaction. Documents whose indexed text did not change cost nothing. */
+status text_write(const struct text_index *ix, struct kv_txn *txn, struct slice locator, struct bdoc old_doc, struct bdoc new_doc, struct arena *scratch, struct err *err);
+
+/* Building on existing data: add documents in any order, finish writes full blocks through kv_bulk. Memory is bounded by `memory_max`: runs are spilled as blocks. */
+struct text_builder;
+status text_builder_new(const struct text_index *ix, struct kv_txn *snapshot, const struct mem *mem, size_t memory_max, struct text_builder **out, struct err *err);
+status text_builder_add(struct text_builder *b, struct slice locator, struct bdoc doc, struct err *err);
+status text_builder_finish(struct text_builder *b, struct err *err); /* frees b */
+void text_builder_abort(struct text_builder *b);
+
+/* A parsed $search: words, "phrases", -negation; by the language's analyser. Lives in the arena. */
+struct text_query;
+status text_query_parse(const struct text_index *ix, struct slice search, struct slice language, bool case_sensitive, bool diacritic_sensitive, struct arena *arena, struct text_query **out, struct err *err);
+
+struct text_hit { struct slice locator; double score; }; /* until the next call */
+struct text_search;
+/* ranked: best score first (ties by number), stopping early after `limit` hits (0: all) by skipping blocks that cannot win; not ranked: in number order, scores computed all the same when `with_score`. */
+struct text_search_opts { bool ranked, with_score; uint64_t limit; };
+status text_search_open(const struct text_index *ix, struct kv_txn *txn, const struct text_query *q, const struct text_search_opts *opts, const struct mem *mem, struct text_search **out, struct err *err);
+status text_search_next(struct text_search *s, struct text_hit *hit, struct err *err); /* ST_END */
+void text_search_rest(struct text_search *s);
+void text_search_close(struct text_search *s);
+uint64_t text_search_keys_examined(const struct text_search *s);
+/* Does this document match the query, by analysing it anew? For phrases and for checks. */
+status text_query_matches(const struct text_index *ix, const struct text_query *q, struct bdoc doc, struct arena *scratch, bool *matches, double *score, struct err *err);
+
+/* About how many documents match; from statistics. */
+status text_estimate(const struct text_index *ix, struct kv_txn *txn, const struct text_query *q, uint64_t *documents, struct err *err);
+
+/* Folds small blocks into full ones: one bounded step in a transaction of its own; *more tells that there is more to do. A conflict is not an error: nothing was done. */
+status text_consolidate(const struct text_index *ix, bool *more, struct err *err);
+
+/* Every document of the collection is represented by exactly one live number, and postings agree with the analyser: calls `found` per fault. */
+status text_check(const struct text_index *ix, struct kv_txn *txn, status (*get)(void *ctx, struct slice locator, struct bdoc *doc, struct err *err), void *get_ctx,
+                  uint64_t document_count, void (*found)(void *ctx, const char *text), void *ctx, struct err *err);
+
+#endif
