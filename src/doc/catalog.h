@@ -16,6 +16,10 @@ struct ns { struct slice db, coll; };
 /* MongoDB's rules for names: CODE_InvalidNamespace (73) with the culprit. `for_write`: also refuses "system." collections. */
 status ns_check(struct ns ns, bool for_write, struct err *err);
 
+/* "db.collection" for messages and replies. */
+#define NS_TEXT_LEN 260
+void ns_text(struct ns ns, char text[NS_TEXT_LEN]);
+
 #define INDEX_ID_DOCUMENTS 0 /* the documents themselves, by _id */
 
 enum index_state { INDEX_BUILDING, INDEX_READY };

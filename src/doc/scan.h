@@ -37,5 +37,8 @@ void index_scan_rest(struct index_scan *s);
 void index_scan_close(struct index_scan *s);
 status index_estimate(struct kv_txn *txn, const struct collection *c, const struct index *ix, struct slice lo, struct slice hi, uint64_t *entries, struct err *err);
 status record_estimate(struct kv_txn *txn, const struct collection *c, struct slice lo, struct slice hi, uint64_t *entries, struct err *err);
+/* Bytes of keys and values before compression: of an index's entries, of the documents. Estimates from the tree's own counts. */
+status index_size(struct kv_txn *txn, const struct collection *c, const struct index *ix, uint64_t *bytes, struct err *err);
+status record_size(struct kv_txn *txn, const struct collection *c, uint64_t *bytes, struct err *err);
 
 #endif

@@ -1,0 +1,142 @@
+/* Finding a command by its name, running it, and turning failures into MongoDB's error documents. */
+#include "command/command.h"
+
+#include <stdio.h>
+
+#include "base/codes.h"
+#include "bson/number.h"
+#include "doc/db.h"
+
+static const struct command *const commands[] = {
+#define X(id) &command_##id,
+#include "command/commands.def"
+#undef X
+};
+
+/* Other spellings that MongoDB takes. */
+static const struct { const char *alias, *name; } aliases[] = {
+    {"buildinfo", "buildInfo"},
+    {"collstats", "collStats"},
+    {"dbstats", "dbStats"},
+    {"deleteIndexes", "dropIndexes"},
+};
+
+/* MongoDB 7.0's commands that elmo does not have (yet): told apart from misspellings. */
+static const char *const unsupported[] = {
+    "aggregate", "findAndModify", "findandmodify", "mapReduce", "dropDatabase", "renameCollection", "collMod", "hello", "isMaster", "ismaster", "serverStatus", "hostInfo",
+    "getCmdLineOpts", "getParameter", "setParameter", "getLog", "whatsmyuri", "connectionStatus", "listCommands", "dataSize", "compact",
+    "currentOp", "killOp", "startSession", "endSessions", "refreshSessions", "killSessions", "commitTransaction", "abortTransaction",
+    "fsync", "createUser", "updateUser", "dropUser", "usersInfo", "geoSearch", "reIndex", "convertToCapped", "cloneCollectionAsCapped",
+};
+
+static const struct command *find_command(struct slice name) {
+    for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++) {
+        if (slice_equal(name, slice_str(aliases[i].alias))) name = slice_str(aliases[i].name);
+    }
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (slice_equal(name, slice_str(commands[i]->name))) return commands[i];
+    }
+    return NULL;
+}
+
+static bool is_known_unsupported(struct slice name) {
+    for (size_t i = 0; i < sizeof(unsupported) / sizeof(unsupported[0]); i++) {
+        if (slice_equal(name, slice_str(unsupported[i]))) return true;
+    }
+    return false;
+}
+
+/* maxTimeMS: a whole number of milliseconds, 0 for none. */
+static status read_deadline(struct command_env *env, struct op *op, struct bdoc body, struct err *err) {
+    struct bval v = bdoc_get_str(body, "maxTimeMS");
+    int64_t ms = 0;
+    if (v.type == B_MISSING || v.type == B_NULL) return ST_OK;
+    if (!bval_is_number(v)) return RAISE_CODE(err, CODE_TypeMismatch, "BSON field 'maxTimeMS' is the wrong type '%s', expected types '[long, int, decimal, double]'", btype_name(v.type));
+    if (!bnum_to_int64_exact(bnum_of(v), &ms) || ms < 0 || ms > INT32_MAX) {
+        return RAISE_CODE(err, CODE_BadValue, "maxTimeMS must be a whole number between 0 and %d", INT32_MAX);
+    }
+    if (ms > 0) {
+        struct env *e = db_env(env->db);
+        op->deadline_ns = e->ops->monotonic_ns(e) + (uint64_t) ms * 1000000;
+    }
+    return ST_OK;
+}
+
+static status run(struct command_env *env, struct op *op, struct slice db, struct bdoc body, struct bbuild *reply, struct err *err) {
+    struct biter it = biter_of(body);
+    struct belem first;
+    if (!biter_next(&it, &first)) return RAISE_CODE(err, CODE_FailedToParse, "a command must not be empty: its first field names it");
+    const struct command *command = find_command(first.name);
+    if (command == NULL) {
+        int len = (int) first.name.len;
+        const char *name = (const char *) first.name.p;
+        if (is_known_unsupported(first.name)) return RAISE_CODE(err, CODE_CommandNotSupported, "command '%.*s' is not supported", len, name);
+        return RAISE_CODE(err, CODE_CommandNotFound, "no such command: '%.*s'", len, name);
+    }
+    TRY(read_deadline(env, op, body, err));
+    if ((command->flags & COMMAND_WRITES) != 0 && db_is_read_only(env->db)) {
+        return RAISE(err, ST_READ_ONLY, "'%s' needs to write, but the database was opened read-only", command->name);
+    }
+    struct command_call call = {.env = env, .op = op, .command = command, .db = db, .body = body, .reply = reply};
+    return command->run(&call, err);
+}
+
+static void write_error(struct bbuild *reply, const struct err *err) {
+    bbuild_double(reply, "ok", 0);
+    bbuild_str(reply, "errmsg", err->text);
+    bbuild_int32(reply, "code", err->code);
+    const char *name = code_name(err->code);
+    char location[32];
+    if (name == NULL) {
+        (void) snprintf(location, sizeof(location), "Location%d", err->code);
+        name = location;
+    }
+    bbuild_str(reply, "codeName", name);
+    if (err->details != NULL) bbuild_elems(reply, bdoc_of(err->details));
+    if ((err->labels & ERR_TRANSIENT) != 0) {
+        struct bbuild labels = bbuild_open_array(reply, SLICE_LIT("errorLabels"));
+        static const uint8_t label[] = "\x1a\0\0\0TransientTransactionError";
+        bbuild_push(&labels, (struct bval){label, sizeof(label), B_STRING});
+        bbuild_close(&labels);
+    }
+}
+
+status command_run(struct command_env *env, struct op *op, struct slice db, struct bdoc body, struct buf *reply, struct bdoc *reply_doc, struct err *err) {
+    struct err own = ERR_INIT;
+    if (err == NULL) err = &own;
+    size_t start = reply->len;
+    struct bbuild b;
+    bbuild_begin(&b, reply);
+    status st = run(env, op, db, body, &b, err);
+    if (st == ST_OK && !reply->failed) {
+        bbuild_double(&b, "ok", 1);
+    } else {
+        if (st == ST_OK) st = RAISE(err, ST_NOMEM, "no memory for the reply");
+        reply->len = start;
+        reply->failed = false;
+        bbuild_begin(&b, reply);
+        write_error(&b, err);
+    }
+    *reply_doc = bbuild_finish(&b);
+    if (reply_doc->p == NULL && st == ST_OK) st = RAISE(err, ST_NOMEM, "no memory for the reply");
+    return st;
+}
+
+status command_ns(const struct command_call *call, struct slice collection, bool for_write, struct ns *out, struct err *err) {
+    struct ns ns = {call->db, collection};
+    TRY(ns_check(ns, for_write, err));
+    *out = ns;
+    return ST_OK;
+}
+
+status command_begin_read(struct op *op, struct kv_txn **out, struct err *err) {
+    if (op->session_txn != NULL) {
+        *out = op->session_txn;
+        return ST_OK;
+    }
+    return kv_begin(db_kv(op->db), true, out, err);
+}
+
+void command_end_read(struct op *op, struct kv_txn *txn) {
+    if (txn != NULL && txn != op->session_txn) kv_abort(txn);
+}

@@ -1,0 +1,36 @@
+/* The createIndexes command. */
+#include "base/codes.h"
+#include "command/fields.h"
+#include "command/requests.h"
+
+struct create_indexes {
+    struct slice collection;
+    struct bdoc indexes;
+};
+
+static const struct field fields[] = {
+    {"createIndexes", FIELD_STRING, offsetof(struct create_indexes, collection), FIELD_REQUIRED},
+    {"indexes", FIELD_ARRAY, offsetof(struct create_indexes, indexes), FIELD_REQUIRED},
+    {"commitQuorum", FIELD_IGNORED, 0, 0},
+    {"ignoreUnknownIndexOptions", FIELD_REFUSED, 0, 0},
+};
+
+static status run(struct command_call *call, struct err *err) {
+    struct create_indexes cmd = {0};
+    struct ns ns;
+    const struct bdoc *specs;
+    uint32_t count = 0, before = 0, after = 0;
+    bool created = false;
+    TRY(fields_parse("createIndexes", call->body, fields, sizeof(fields) / sizeof(fields[0]), true, &cmd, err));
+    TRY(command_ns(call, cmd.collection, true, &ns, err));
+    if (bdoc_is_empty(cmd.indexes)) return RAISE_CODE(err, CODE_BadValue, "Must specify at least one index to create");
+    TRY(documents_of(call->op, "createIndexes.indexes", cmd.indexes, &specs, &count, err));
+    TRY(catalog_create_indexes(call->op, ns, specs, count, NULL, NULL, &created, &before, &after, err));
+    bbuild_int32(call->reply, "numIndexesBefore", (int32_t) before);
+    bbuild_int32(call->reply, "numIndexesAfter", (int32_t) after);
+    bbuild_bool(call->reply, "createdCollectionAutomatically", created);
+    if (before == after) bbuild_str(call->reply, "note", "all indexes already exist");
+    return ST_OK;
+}
+
+const struct command command_create_indexes = {"createIndexes", COMMAND_WRITES, run};

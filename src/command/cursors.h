@@ -1,0 +1,54 @@
+/* Cursors that wait for a getMore: a table from id to a source of rows. One table per open database; any thread.
+ *
+ * C1  A cursor is in the table (idle) or checked out by one call, never both.
+ * C2  An idle cursor has rested (find_rest): it pins no blocks, only its snapshot.
+ * C3  Cursors that idle longer than CURSOR_IDLE_MS are closed at the next call, unless opened with noCursorTimeout. */
+#ifndef ELMO_COMMAND_CURSORS_H
+#define ELMO_COMMAND_CURSORS_H
+
+#include "doc/catalog.h"
+#include "query/find.h"
+
+#define CURSOR_IDLE_MS ((uint64_t) 10 * 60 * 1000)
+
+struct cursors;
+
+/* A source of rows: a find, or documents made beforehand. */
+struct cursor {
+    int64_t id;               /* 0 until it is stored */
+    struct ns ns;             /* owned copy */
+    struct find *find;        /* or NULL: */
+    struct buf rows;          /* whole documents end to end */
+    size_t rows_at;
+    bool has_held;            /* a document that did not fit the last batch waits in `held` */
+    struct buf held;
+    bool no_timeout;
+    uint64_t used_at_ms;
+    bool is_busy, is_killed;
+    struct cursor *next;      /* in its bucket */
+};
+
+status cursors_new(struct env *env, const struct mem *mem, struct cursors **out, struct err *err);
+void cursors_free(struct cursors *cs); /* closes every cursor; none may be checked out */
+
+/* A new cursor, not in the table yet: over `find` (taken over), or over documents appended to ->rows. */
+status cursor_new(struct cursors *cs, struct ns ns, struct find *find, struct cursor **out, struct err *err);
+void cursor_free(struct cursors *cs, struct cursor *c);
+
+/* The next document; it lives until the next call. ST_END. */
+status cursor_next(struct op *op, struct cursor *c, struct bdoc *doc, struct err *err);
+/* The document that cursor_next just gave comes again next time. */
+status cursor_hold(struct cursor *c, struct bdoc doc, struct err *err);
+
+/* Stores it (giving it an id the first time) until it is taken again. A cursor killed meanwhile is closed: its id is 0 then. */
+int64_t cursors_put(struct cursors *cs, struct cursor *c);
+/* Checks it out: CODE_CursorNotFound (43); 12051 CursorInUse when another call has it; 13 Unauthorized when it belongs to another namespace, as MongoDB answers. */
+status cursors_take(struct cursors *cs, int64_t id, struct ns ns, struct cursor **out, struct err *err);
+/* True when it existed. A busy one is closed when its call puts it back. */
+bool cursors_kill(struct cursors *cs, int64_t id);
+size_t cursors_count(struct cursors *cs);
+
+/* Writes {cursor: {firstBatch|nextBatch: [...], id, ns}} into reply: up to batch_size documents (< 0: no limit) within 16 MiB. Stores or frees the cursor. */
+status cursor_reply(struct cursors *cs, struct op *op, struct cursor *c, const char *batch_name, int64_t batch_size, bool single_batch, struct bbuild *reply, struct err *err);
+
+#endif

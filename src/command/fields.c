@@ -1,0 +1,88 @@
+/* Table-driven reading of command fields; see fields.h. */
+#include "command/fields.h"
+
+#include "base/codes.h"
+#include "bson/number.h"
+
+/* Fields that every command accepts. maxTimeMS is read in command.c; the others mean nothing without a cluster. */
+static const char *const generic_fields[] = {
+    "$db", "lsid", "$clusterTime", "txnNumber", "readConcern", "writeConcern", "$readPreference", "readPreference", "comment", "maxTimeMS",
+    "apiVersion", "apiStrict", "apiDeprecationErrors", "startTransaction", "autocommit", "$audit", "$client",
+};
+
+static bool is_generic(struct slice name) {
+    for (size_t i = 0; i < sizeof(generic_fields) / sizeof(generic_fields[0]); i++) {
+        if (slice_equal(name, slice_str(generic_fields[i]))) return true;
+    }
+    return false;
+}
+
+static status wrong_type(const char *where, const struct field *row, struct bval v, const char *expected, struct err *err) {
+    return RAISE_CODE(err, CODE_TypeMismatch, "BSON field '%s.%s' is the wrong type '%s', expected %s", where, row->name, btype_name(v.type), expected);
+}
+
+static status read_int64(const char *where, const struct field *row, struct bval v, int64_t *out, struct err *err) {
+    if (!bval_is_number(v)) return wrong_type(where, row, v, "types '[long, int, decimal, double]'", err);
+    struct bnum n = bnum_of(v);
+    if (!bnum_to_int64_exact(n, out)) {
+        return RAISE_CODE(err, CODE_FailedToParse, "BSON field '%s.%s' must be a whole number that fits in 64 bits", where, row->name);
+    }
+    if (row->kind == FIELD_COUNT && *out < 0) {
+        return RAISE_CODE(err, 51024, "BSON field '%s.%s' value must be >= 0, actual value '%lld'", where, row->name, (long long) *out);
+    }
+    return ST_OK;
+}
+
+static status read_field(const char *where, const struct field *row, struct bval v, char *target, struct err *err) {
+    void *at = target + row->offset;
+    switch (row->kind) {
+    case FIELD_DOCUMENT:
+        if (v.type == B_NULL) return ST_OK;
+        if (v.type != B_DOCUMENT) return wrong_type(where, row, v, "type 'object'", err);
+        *(struct bdoc *) at = bval_doc(v);
+        return ST_OK;
+    case FIELD_ARRAY:
+        if (v.type != B_ARRAY) return wrong_type(where, row, v, "type 'array'", err);
+        *(struct bdoc *) at = bval_doc(v);
+        return ST_OK;
+    case FIELD_STRING:
+        if (v.type != B_STRING) return wrong_type(where, row, v, "type 'string'", err);
+        *(struct slice *) at = bval_string(v);
+        return ST_OK;
+    case FIELD_BOOL:
+        if (v.type != B_BOOL && !bval_is_number(v)) return wrong_type(where, row, v, "types '[bool, long, int, decimal, double]'", err);
+        *(bool *) at = bval_truthy(v);
+        return ST_OK;
+    case FIELD_INT64:
+    case FIELD_COUNT: return read_int64(where, row, v, (int64_t *) at, err);
+    case FIELD_VALUE: *(struct bval *) at = v; return ST_OK;
+    case FIELD_IGNORED: return ST_OK;
+    case FIELD_REFUSED:
+        if (!bval_truthy(v) || ((v.type == B_DOCUMENT || v.type == B_ARRAY) && bdoc_is_empty(bval_doc(v)))) return ST_OK;
+        return RAISE_CODE(err, CODE_NotImplemented, "BSON field '%s.%s' is not supported", where, row->name);
+    }
+    return ST_OK;
+}
+
+status fields_parse(const char *where, struct bdoc body, const struct field *rows, size_t row_count, bool generic, void *target, struct err *err) {
+    uint64_t seen = 0; /* a bit per row: tables have fewer than 64 */
+    struct biter it = biter_of(body);
+    struct belem e;
+    while (biter_next(&it, &e)) {
+        size_t i = 0;
+        while (i < row_count && !slice_equal(e.name, slice_str(rows[i].name))) i++;
+        if (i == row_count) {
+            if (generic && is_generic(e.name)) continue;
+            return RAISE_CODE(err, 40415, "BSON field '%s.%.*s' is an unknown field.", where, (int) e.name.len, (const char *) e.name.p);
+        }
+        if ((seen >> i & 1) != 0) return RAISE_CODE(err, 40413, "BSON field '%s.%s' is a duplicate field", where, rows[i].name);
+        seen |= (uint64_t) 1 << i;
+        TRY(read_field(where, &rows[i], e.value, target, err));
+    }
+    for (size_t i = 0; i < row_count; i++) {
+        if ((rows[i].flags & FIELD_REQUIRED) != 0 && (seen >> i & 1) == 0) {
+            return RAISE_CODE(err, 40414, "BSON field '%s.%s' is missing but a required field", where, rows[i].name);
+        }
+    }
+    return ST_OK;
+}

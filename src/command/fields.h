@@ -1,0 +1,33 @@
+/* Reading a command's fields into a struct by a table, so that every command refuses unknown fields and wrong types alike and in MongoDB's words. */
+#ifndef ELMO_COMMAND_FIELDS_H
+#define ELMO_COMMAND_FIELDS_H
+
+#include "base/err.h"
+#include "bson/value.h"
+
+enum field_kind {
+    FIELD_DOCUMENT,  /* struct bdoc; null counts as absent */
+    FIELD_ARRAY,     /* struct bdoc */
+    FIELD_STRING,    /* struct slice */
+    FIELD_BOOL,      /* bool; numbers are taken as truth values */
+    FIELD_INT64,     /* int64_t; any number with a whole value */
+    FIELD_COUNT,     /* the same, and not negative: 51024 */
+    FIELD_VALUE,     /* struct bval: anything */
+    FIELD_IGNORED,   /* accepted; means nothing here */
+    FIELD_REFUSED,   /* known to MongoDB: refused when it is given and truthy */
+};
+
+enum field_flag { FIELD_REQUIRED = 1u << 0 };
+
+struct field {
+    const char *name;
+    enum field_kind kind;
+    size_t offset; /* of the member in the target struct */
+    unsigned flags;
+};
+
+/* Fills `target`, which the caller initialised with defaults. `where` names the document in messages: "find", "update.updates". With `generic`, the fields that any command takes (lsid, comment,
+ * readConcern, maxTimeMS, ...) pass. Codes: 40415 unknown field, 14 TypeMismatch, 40414 missing field, 40413 given twice, 51024 negative. */
+status fields_parse(const char *where, struct bdoc body, const struct field *rows, size_t row_count, bool generic, void *target, struct err *err);
+
+#endif
