@@ -4,13 +4,19 @@
 
 #include "doc/op.h"
 
-/* Takes over `kv` and `env` (closed and freed by db_close, not on failure). Creates the catalog in an empty kv; checks its version. Finishes or removes index builds that a crash left. */
+/* Takes over `kv` and `env` (closed and freed by db_close, not on failure). Creates the catalog in an empty kv; checks its version. Removes index
+ * builds that a crash left (not when read_only: then they stay, unused). */
 status db_open(struct env *env, struct kv *kv, bool read_only, const struct mem *mem, struct db **out, struct err *err);
+/* All transactions and ops must have ended, all collections be released. */
 void db_close(struct db *db);
 struct kv *db_kv(struct db *db);
 struct env *db_env(struct db *db);
 const struct mem *db_mem(struct db *db);
 bool db_is_read_only(const struct db *db);
+
+/* kv_begin, and the transaction learns at which state of the catalog it stands: catalog_find then needs no read in the common case. A transaction
+ * begun by kv_begin works too, only slower. */
+status db_begin(struct db *db, bool read_only, struct kv_txn **out, struct err *err);
 
 /* 12 bytes: seconds, 5 random bytes of this database handle, a counter. Thread-safe. */
 void db_new_object_id(struct db *db, uint8_t id[12]);

@@ -24,13 +24,14 @@ void record_scan_close(struct record_scan *s);
 struct index_entry {
     struct slice key;     /* the fields' encodings, end to end */
     struct slice locator;
-    struct slice side;
+    struct slice side;    /* the fields' side bits, end to end, then those of the document's _id (with which the locator decodes to it exactly) */
 };
 struct index_scan;
 status index_scan_open(struct op *op, struct kv_txn *txn, const struct collection *c, const struct index *ix, bool backward, struct index_scan **out, struct err *err);
 /* Narrows or moves the scan to [lo, hi) and stands before its first entry in scan direction. */
 status index_scan_range(struct index_scan *s, struct slice lo, struct slice hi, struct err *err);
-/* In scan direction, jumps to the first entry at or past `key` (for skipping inside compound bounds). */
+/* In scan direction, jumps to the first entry at or past `key` (for skipping inside compound bounds): forward the first >= key; backward the last
+ * < key, as if key were the range's hi. Stays inside the range. */
 status index_scan_seek(struct index_scan *s, struct slice key, struct index_entry *out, struct err *err);
 status index_scan_next(struct index_scan *s, struct index_entry *out, struct err *err); /* entry until the next call */
 void index_scan_rest(struct index_scan *s);

@@ -34,8 +34,18 @@
 #define KV_KEY_LEN_MAX ((size_t) 16 * 1024 * 1024)
 #define KV_VALUE_LEN_MAX ((size_t) 16 * 1024 * 1024 + 16 * 1024)
 
+/* Told once, when the transaction has ended, by kv_commit (whatever it answered) or kv_abort; may free itself. In order last added, first told. */
+struct kv_hook {
+    void (*ended)(struct kv_hook *hook);
+    struct kv_hook *next;
+};
+
 struct kv { const struct kv_ops *ops; };
-struct kv_txn { const struct kv_ops *ops; };
+struct kv_txn {
+    const struct kv_ops *ops;
+    uint64_t tag;          /* the layer above's own word; 0 after begin */
+    struct kv_hook *hooks; /* NULL after begin; the layer above may push */
+};
 struct kv_cursor { const struct kv_ops *ops; };
 struct kv_bulk { const struct kv_ops *ops; };
 
@@ -107,10 +117,27 @@ struct kv_ops {
 static inline void kv_close(struct kv *kv) { if (kv != NULL) kv->ops->close(kv); }
 
 /* Begins with a snapshot of what is committed now. A read_only one refuses writes (ST_READ_ONLY) and costs less. */
-static inline status kv_begin(struct kv *kv, bool read_only, struct kv_txn **out, struct err *err) { return kv->ops->begin(kv, read_only, out, err); }
+static inline status kv_begin(struct kv *kv, bool read_only, struct kv_txn **out, struct err *err) {
+    status st = kv->ops->begin(kv, read_only, out, err);
+    if (st == ST_OK) (*out)->tag = 0, (*out)->hooks = NULL;
+    return st;
+}
+static inline void kv_hooks_run(struct kv_hook *hook) {
+    for (struct kv_hook *next; hook != NULL; hook = next) next = hook->next, hook->ended(hook);
+}
 /* Ends the transaction and frees it, whatever the answer. Its cursors must be closed, its values released before. */
-static inline status kv_commit(struct kv_txn *t, enum kv_sync sync, struct err *err) { return t->ops->commit(t, sync, err); }
-static inline void kv_abort(struct kv_txn *t) { if (t != NULL) t->ops->abort(t); }
+static inline status kv_commit(struct kv_txn *t, enum kv_sync sync, struct err *err) {
+    struct kv_hook *hooks = t->hooks;
+    status st = t->ops->commit(t, sync, err);
+    kv_hooks_run(hooks);
+    return st;
+}
+static inline void kv_abort(struct kv_txn *t) {
+    if (t == NULL) return;
+    struct kv_hook *hooks = t->hooks;
+    t->ops->abort(t);
+    kv_hooks_run(hooks);
+}
 /* Makes every commit that has returned durable (mode "full": waits for the disk; other modes: as they promise). */
 static inline status kv_sync(struct kv *kv, struct err *err) { return kv->ops->sync(kv, err); }
 
@@ -162,7 +189,8 @@ static inline status kv_estimate(struct kv_txn *t, const struct kv_bounds *b, st
 
 /* Loads entries below everything written after `snapshot`: they count as written when it was taken, so that later writes to the same
  * keys (deletes too) stand above them. For index builds: keys strictly ascend, and no key may exist that was written before the snapshot.
- * Nothing is visible before bulk_commit, which is durable when it returns. The snapshot must stay open until then. */
+ * Nothing is visible before bulk_commit, which is durable when it returns; afterwards the snapshot's own transaction sees them too (gets, and
+ * cursors opened from then on). The snapshot must stay open until then. Several loads, one after the other, may come from one snapshot. */
 static inline status kv_bulk_begin(struct kv_txn *snapshot, struct kv_bulk **out, struct err *err) { return snapshot->ops->bulk_begin(snapshot, out, err); }
 static inline status kv_bulk_put(struct kv_bulk *b, struct slice key, struct slice value, struct err *err) { return b->ops->bulk_put(b, key, value, err); }
 static inline status kv_bulk_commit(struct kv_bulk *b, struct err *err) { return b->ops->bulk_commit(b, err); } /* frees b */
