@@ -18,7 +18,12 @@ int bdoc_compare(struct bdoc a, struct bdoc b);
 /* Equal values hash equally (2, 2.0, NumberLong(2) and NumberDecimal("2.00") alike). */
 uint64_t bval_hash(struct bval v, uint64_t seed);
 /* The rank of a type in the order above: comparison operators compare only within one rank. */
-int btype_rank(uint8_t type);
+enum brank {
+    BRANK_MIN_KEY, BRANK_NULL, BRANK_NUMBER, BRANK_STRING, BRANK_DOCUMENT, BRANK_ARRAY, BRANK_BINARY, BRANK_OBJECT_ID,
+    BRANK_BOOL, BRANK_DATE, BRANK_TIMESTAMP, BRANK_REGEX, BRANK_DBPOINTER, BRANK_CODE, BRANK_CODE_SCOPE, BRANK_MAX_KEY,
+    BRANK_COUNT
+};
+int btype_rank(uint8_t type); /* an enum brank */
 /* Bit for bit the same type and bytes. */
 bool bval_identical(struct bval a, struct bval b);
 

@@ -25,10 +25,19 @@ status path_parse(struct arena *arena, struct slice text, struct path *out, stru
 /* A plain lookup without entering arrays' elements: through documents and, for numeric parts, array positions. B_MISSING when absent. */
 struct bval path_get(struct bdoc d, const struct path *path);
 
-/* Calls `visit` for every value that the path means under MongoDB's match rules: an array met before the last part is entered element
- * by element (its documents only), and a numeric part also picks a position. `in_array`: the value was reached through an element of
- * an array. A B_MISSING value is reported for each branch that ends early. Stops and returns true as soon as visit returns
- * true. The final array itself is not expanded. */
-bool path_visit(struct bdoc d, const struct path *path, bool (*visit)(void *ctx, struct bval v, bool in_array), void *ctx);
+/* How path_visit came to a value. */
+enum path_found {
+    PATH_IN_ARRAY = 1u << 0,    /* through an element of an array */
+    PATH_AT_POSITION = 1u << 1, /* the last part picked the value by its position in an array: the match rules do not expand it further,
+                                 * {a: [[5]]} does not match {"a.0": 5} */
+};
+
+/* Calls `visit` for every value that the path means under MongoDB's match rules. An array met before the last part is entered element
+ * by element: its documents take the rest of the path, a numeric part also picks a position (where an array is entered in turn);
+ * other elements give nothing, so {a: [1]} has no "a.b", not even a missing one. Elsewhere a branch that ends early is reported once as
+ * B_MISSING. A final array is not expanded here: the caller does so unless PATH_AT_POSITION. Stops and returns true as soon as
+ * visit returns true. */
+typedef bool path_visitor(void *ctx, struct bval v, unsigned found);
+bool path_visit(struct bdoc d, const struct path *path, path_visitor *visit, void *ctx);
 
 #endif

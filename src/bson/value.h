@@ -67,13 +67,54 @@ static inline struct bdoc bdoc_of(const uint8_t *p) { return (struct bdoc){p, ge
 extern const struct bdoc bdoc_empty; /* {} */
 
 static inline struct biter biter_of(struct bdoc d) { return (struct biter){d.p + 4, d.p + d.len - 1}; }
-/* False at the end. The element's name and value are borrowed from the document. */
-bool biter_next(struct biter *it, struct belem *out);
+
+/* How the length of a value follows from its type, by the type's low five bits: the low bits are bytes to count always, LE32 adds the
+ * length that stands first in the value, REGEX is two C strings. */
+enum { BTYPE_LEN_LE32 = 0x80, BTYPE_LEN_REGEX = 0x40, BTYPE_LEN_MASK = 0x1f };
+extern const uint8_t btype_len[32];
+uint32_t bval_regex_len(const uint8_t *p);
+
 /* Bytes of a value of this type that starts at p. */
-uint32_t bval_len(uint8_t type, const uint8_t *p);
+static inline uint32_t bval_len(uint8_t type, const uint8_t *p) {
+    uint8_t rule = btype_len[type & 31];
+    uint32_t n = rule & BTYPE_LEN_MASK;
+    if (rule & BTYPE_LEN_LE32) return n + get_le32(p);
+    return rule & BTYPE_LEN_REGEX ? bval_regex_len(p) : n;
+}
+
+/* Length of the C string at p, which ends before `end`; eight bytes at a time where they are there to be read. */
+static inline size_t bson_name_len(const uint8_t *p, const uint8_t *end) {
+    const uint8_t *s = p;
+    for (; end - s >= 8; s += 8) {
+        uint64_t w = get_le64(s), zero = (w - 0x0101010101010101u) & ~w & 0x8080808080808080u;
+        if (zero != 0) return (size_t) (s - p) + (unsigned) __builtin_ctzll(zero) / 8;
+    }
+    while (*s != 0) s++;
+    return (size_t) (s - p);
+}
+
+/* False at the end. The element's name and value are borrowed from the document. */
+static inline bool biter_next(struct biter *it, struct belem *out) {
+    const uint8_t *p = it->at;
+    if (p >= it->end) return false;
+    uint8_t type = *p++;
+    size_t name_len = bson_name_len(p, it->end);
+    const uint8_t *value = p + name_len + 1;
+    uint32_t len = bval_len(type, value);
+    out->name = (struct slice){p, name_len};
+    out->value = (struct bval){value, len, type};
+    it->at = value + len;
+    return true;
+}
 
 /* The first field of that name, a B_MISSING value when there is none. */
-struct bval bdoc_get(struct bdoc d, struct slice name);
+static inline struct bval bdoc_get(struct bdoc d, struct slice name) {
+    struct biter it = biter_of(d);
+    struct belem e;
+    while (biter_next(&it, &e))
+        if (e.name.len == name.len && memcmp(e.name.p, name.p, name.len) == 0) return e.value;
+    return BVAL_MISSING;
+}
 struct bval bdoc_get_str(struct bdoc d, const char *name);
 struct bval barray_at(struct bdoc array, uint32_t idx); /* by position */
 uint32_t bdoc_count(struct bdoc d);
