@@ -32,7 +32,7 @@ struct write_buffer;
 
 /* memory_max: bytes it may hold; a write past it fails with ST_TOO_LARGE (TransactionTooLarge) and changes nothing. 0: no limit. */
 status write_buffer_new(const struct mem *mem, size_t memory_max, struct write_buffer **out, struct err *err);
-void write_buffer_free(struct write_buffer *b); /* b may be NULL; its cursors must be closed */
+void write_buffer_free(struct write_buffer *b); /* b may be NULL; its cursors must be closed before */
 
 /* Writes are recorded under the current statement: 0 until the first call of write_buffer_next_statement, which returns 1. */
 uint32_t write_buffer_statement(const struct write_buffer *b);
@@ -68,7 +68,7 @@ status write_buffer_ranges(const struct write_buffer *b, uint32_t limit, status 
 /* How many changes there are: a mark for rollback. Costs nothing. */
 uint64_t write_buffer_mark(const struct write_buffer *b);
 /* Undoes every change after the mark, in time proportional to their number, and gives their memory back: bytes lent from them die. The statement
- * number stays. Cursors must be placed again. Infallible. */
+ * number stays. Cursors with a limit above the oldest undone statement stand nowhere and must be placed again; others are not touched. Infallible. */
 void write_buffer_rollback_to(struct write_buffer *b, uint64_t mark);
 
 /* Bytes of memory held. */
