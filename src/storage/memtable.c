@@ -119,11 +119,11 @@ status memtable_reserve(struct memtable *m, size_t entry_count, size_t bytes, st
 
 /* Room for a node; *height is lowered when only a reservation is left to take it from. */
 static status node_alloc(struct memtable *m, size_t key_len, size_t value_len, unsigned *height, struct node **out, struct err *err) {
-    size_t counted = ENTRY_OVERHEAD + key_len + value_len, lowest = node_len(key_len, value_len, 1);
+    size_t counted = ENTRY_OVERHEAD + key_len + value_len;
     size_t room = room_len(&m->room);
     if (counted <= m->reserved) {
         m->reserved -= counted;
-        assert(room >= lowest + m->reserved); /* M3 */
+        assert(room >= node_len(key_len, value_len, 1) + m->reserved); /* M3 */
         while (*height > 1 && node_len(key_len, value_len, *height) > room - m->reserved) --*height;
     } else {
         TRY(make_room(m, m->reserved + node_len(key_len, value_len, *height), err));
