@@ -46,8 +46,7 @@ static bool is_known_unsupported(struct slice name) {
     return false;
 }
 
-/* maxTimeMS: a whole number of milliseconds, 0 for none. */
-static status read_deadline(struct command_env *env, struct op *op, struct bdoc body, struct err *err) {
+status command_deadline(struct op *op, struct bdoc body, struct err *err) {
     struct bval v = bdoc_get_str(body, "maxTimeMS");
     int64_t ms = 0;
     if (v.type == B_MISSING || v.type == B_NULL) return ST_OK;
@@ -56,7 +55,7 @@ static status read_deadline(struct command_env *env, struct op *op, struct bdoc 
         return RAISE_CODE(err, CODE_BadValue, "maxTimeMS must be a whole number between 0 and %d", INT32_MAX);
     }
     if (ms > 0) {
-        struct env *e = db_env(env->db);
+        struct env *e = db_env(op->db);
         op->deadline_ns = e->ops->monotonic_ns(e) + (uint64_t) ms * 1000000;
     }
     return ST_OK;
@@ -73,7 +72,7 @@ static status run(struct command_env *env, struct op *op, struct slice db, struc
         if (is_known_unsupported(first.name)) return RAISE_CODE(err, CODE_CommandNotSupported, "command '%.*s' is not supported", len, name);
         return RAISE_CODE(err, CODE_CommandNotFound, "no such command: '%.*s'", len, name);
     }
-    TRY(read_deadline(env, op, body, err));
+    TRY(command_deadline(op, body, err));
     if ((command->flags & COMMAND_WRITES) != 0 && db_is_read_only(env->db)) {
         return RAISE(err, ST_READ_ONLY, "'%s' needs to write, but the database was opened read-only", command->name);
     }

@@ -52,6 +52,9 @@ struct command {
  * `op` is initialised; maxTimeMS sets its deadline. */
 status command_run(struct command_env *env, struct op *op, struct slice db, struct bdoc body, struct buf *reply, struct bdoc *reply_doc, struct err *err);
 
+/* Sets the op's deadline from the body's maxTimeMS: a whole number of milliseconds, 0 for none. */
+status command_deadline(struct op *op, struct bdoc body, struct err *err);
+
 /* The namespace of a command whose first field is the collection's name: CODE_InvalidNamespace (73) when that is no string or not a valid name. */
 status command_ns(const struct command_call *call, struct slice collection, bool for_write, struct ns *out, struct err *err);
 

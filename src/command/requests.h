@@ -3,6 +3,7 @@
 #define ELMO_COMMAND_REQUESTS_H
 
 #include "command/command.h"
+#include "command/fields.h"
 #include "query/find.h"
 #include "query/write.h"
 
@@ -13,6 +14,9 @@ struct find_command {
     int64_t skip, limit, batch_size;
     bool single_batch, no_cursor_timeout, allow_disk_use;
 };
+
+extern const struct field find_fields[]; /* row 0 is the command's name */
+extern const size_t find_field_count;
 
 status find_command_parse(const struct command_call *call, struct bdoc body, struct find_command *cmd, struct find_request *req, struct err *err);
 status count_command_parse(const struct command_call *call, struct bdoc body, struct find_request *req, struct err *err);

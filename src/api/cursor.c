@@ -1,0 +1,109 @@
+/* Cursors: a find whose documents are lent one by one, or a list made beforehand. */
+#include "api/handles.h"
+#include "api/options.h"
+#include "bson/check.h"
+
+static struct elmo_cursor *new_cursor(struct elmo *db) {
+    struct elmo_cursor *cur = mem_new(db->mem, struct elmo_cursor);
+    if (cur == NULL) return NULL;
+    cur->db = elmo_ref(db);
+    buf_init(&cur->rows, db->mem);
+    return cur;
+}
+
+static void fail(struct elmo_cursor *cur) {
+    cur->is_failed = true;
+    cur->is_done = true;
+}
+
+static status open_find(struct elmo_cursor *cur, struct elmo_collection *c, const bson_t *filter, const bson_t *opts) {
+    struct find_request req = {.ns = c->ns};
+    TRY(api_begin(c->db, &cur->op, &cur->err));
+    TRY(ns_check(c->ns, false, &cur->err));
+    TRY(api_document(filter, "filter", &req.filter, &cur->err));
+    TRY(find_options(&cur->op, opts, &req, &cur->err));
+    return find_open(&cur->op, &req, &cur->find, &cur->err);
+}
+
+elmo_cursor_t *elmo_collection_find_with_opts(elmo_collection_t *c, const bson_t *filter, const bson_t *opts) {
+    struct elmo_cursor *cur = new_cursor(c->db);
+    if (cur != NULL && open_find(cur, c, filter, opts) != ST_OK) fail(cur);
+    return cur;
+}
+
+/* The rows of a listIndexes reply. */
+static void take_rows(struct elmo_cursor *cur, const bson_t *reply) {
+    struct bdoc doc = api_unchecked(reply);
+    struct bval cursor = bdoc_get_str(doc, "cursor");
+    if (cursor.type != B_DOCUMENT) return;
+    struct bval batch = bdoc_get_str(bval_doc(cursor), "firstBatch");
+    struct biter it = biter_of(bval_doc(batch));
+    struct belem e;
+    while (biter_next(&it, &e)) (void) buf_append(&cur->rows, e.value.p, e.value.len);
+    if (!cur->rows.failed) return;
+    (void) RAISE(&cur->err, ST_NOMEM, "no memory for the list of indexes");
+    fail(cur);
+}
+
+elmo_cursor_t *elmo_collection_find_indexes_with_opts(elmo_collection_t *c, const bson_t *opts) {
+    struct elmo_cursor *cur = new_cursor(c->db);
+    bson_t command = BSON_INITIALIZER, reply;
+    bson_error_t error;
+    if (cur == NULL) return NULL;
+    op_init(&cur->op, c->db->document_db);
+    BSON_APPEND_UTF8(&command, "listIndexes", (const char *) c->ns.coll.p);
+    if (opts != NULL) bson_concat(&command, opts);
+    if (elmo_command_simple(c->db, (const char *) c->ns.db.p, &command, &reply, &error)) {
+        take_rows(cur, &reply);
+    } else {
+        (void) RAISE_CODE(&cur->err, (int32_t) error.code, "%s", error.message);
+        fail(cur);
+    }
+    bson_destroy(&command);
+    bson_destroy(&reply);
+    return cur;
+}
+
+static status next_row(struct elmo_cursor *cur, struct bdoc *doc) {
+    if (atomic_load_explicit(&cur->db->is_closed, memory_order_acquire)) return RAISE(&cur->err, ST_CLOSED, "the database was closed");
+    if (cur->find != NULL) return find_next(&cur->op, cur->find, doc, &cur->err);
+    if (cur->rows_at == cur->rows.len) return ST_END;
+    *doc = bdoc_of(cur->rows.p + cur->rows_at);
+    cur->rows_at += doc->len;
+    return ST_OK;
+}
+
+bool elmo_cursor_next(elmo_cursor_t *cur, const bson_t **doc) {
+    struct bdoc d;
+    *doc = NULL;
+    if (cur == NULL || cur->is_done) return false;
+    status st = next_row(cur, &d);
+    if (st == ST_OK && bson_init_static(&cur->doc, d.p, d.len)) {
+        *doc = &cur->doc;
+        return true;
+    }
+    if (st == ST_OK) (void) RAISE(&cur->err, ST_CORRUPT, "a stored document is not BSON");
+    cur->is_done = true;
+    if (st != ST_END) fail(cur);
+    return false;
+}
+
+bool elmo_cursor_error(elmo_cursor_t *cur, bson_error_t *error) {
+    if (cur == NULL) {
+        bson_set_error(error, ELMO_ERROR_SERVER, (uint32_t) status_code(ST_NOMEM), "no memory for a cursor");
+        return true;
+    }
+    if (!cur->is_failed) return false;
+    bson_set_error(error, ELMO_ERROR_SERVER, (uint32_t) cur->err.code, "%s", cur->err.text);
+    return true;
+}
+
+void elmo_cursor_destroy(elmo_cursor_t *cur) {
+    if (cur == NULL) return;
+    struct elmo *db = cur->db;
+    find_close(cur->find);
+    op_release(&cur->op);
+    buf_release(&cur->rows);
+    mem_delete(db->mem, cur);
+    elmo_unref(db);
+}

@@ -1,0 +1,154 @@
+/* Opening and closing a database, and commands. */
+#include <strings.h>
+
+#include "api/handles.h"
+#include "base/codes.h"
+#include "command/fields.h"
+#include "doc/db.h"
+#include "storage/lsm.h"
+
+#define VERSION_TEXT "0.1.0"
+#define MB ((int64_t) 1024 * 1024)
+#define SIZE_MB_MAX ((int64_t) 1024 * 1024 * 1024)
+
+struct open_opts {
+    bool create, read_only;
+    struct slice sync, compression;
+    int64_t cache_mb, write_buffer_mb, threads, file_mb_max;
+};
+
+static const struct field open_fields[] = {
+    {"create", FIELD_BOOL, offsetof(struct open_opts, create), 0},
+    {"readOnly", FIELD_BOOL, offsetof(struct open_opts, read_only), 0},
+    {"sync", FIELD_STRING, offsetof(struct open_opts, sync), 0},
+    {"cacheSizeMB", FIELD_COUNT, offsetof(struct open_opts, cache_mb), 0},
+    {"writeBufferMB", FIELD_COUNT, offsetof(struct open_opts, write_buffer_mb), 0},
+    {"compression", FIELD_STRING, offsetof(struct open_opts, compression), 0},
+    {"threads", FIELD_COUNT, offsetof(struct open_opts, threads), 0},
+    {"maxFileSizeMB", FIELD_COUNT, offsetof(struct open_opts, file_mb_max), 0},
+};
+
+const char *elmo_version(void) { return VERSION_TEXT; }
+
+/* The position of `text` among the n names, `missing` when there is no text. */
+static status choose(const char *option, struct slice text, const char *const *names, int n, int missing, int *out, struct err *err) {
+    *out = missing;
+    if (text.p == NULL) return ST_OK;
+    for (int i = 0; i < n; i++) {
+        if (slice_equal(text, slice_str(names[i]))) {
+            *out = i;
+            return ST_OK;
+        }
+    }
+    return RAISE_CODE(err, CODE_BadValue, "option '%s' must be one of \"%s\", \"%s\", \"%s\"; it is \"%.*s\"", option, names[0], names[1], names[2],
+                      (int) text.len, (const char *) text.p);
+}
+
+static status check_mb(const char *option, int64_t mb, struct err *err) {
+    if (mb <= SIZE_MB_MAX) return ST_OK;
+    return RAISE_CODE(err, CODE_BadValue, "option '%s' is too large: %lld MB", option, (long long) mb);
+}
+
+static status parse_opts(const bson_t *opts, struct lsm_opts *out, struct err *err) {
+    static const char *const syncs[] = {"full", "normal", "off"}, *const compressions[] = {"none", "lz4", "zstd"};
+    struct open_opts o = {.create = true, .threads = LSM_THREADS_DEFAULT};
+    struct bdoc doc;
+    int sync = 0, compression = 0;
+    TRY(api_document(opts, "the options of elmo_open", &doc, err));
+    TRY(fields_parse("elmo_open", doc, open_fields, sizeof(open_fields) / sizeof(open_fields[0]), false, &o, err));
+    TRY(choose("sync", o.sync, syncs, 3, LSM_SYNC_FULL, &sync, err));
+    TRY(choose("compression", o.compression, compressions, 3, COMPRESS_LZ4, &compression, err));
+    TRY(check_mb("cacheSizeMB", o.cache_mb, err));
+    TRY(check_mb("writeBufferMB", o.write_buffer_mb, err));
+    TRY(check_mb("maxFileSizeMB", o.file_mb_max, err));
+    if (o.threads > 64) return RAISE_CODE(err, CODE_BadValue, "option 'threads' must be at most 64; it is %lld", (long long) o.threads);
+    *out = (struct lsm_opts){
+        .sync = (enum lsm_sync) sync,
+        .read_only = o.read_only,
+        .create = o.create && !o.read_only,
+        .threads = (uint32_t) o.threads,
+        .cache_bytes = (size_t) (o.cache_mb * MB),
+        .memtable_bytes = (size_t) (o.write_buffer_mb * MB),
+        .compression = (enum compression) compression,
+        .no_compression = compression == COMPRESS_NONE,
+        .file_len_max = (uint64_t) (o.file_mb_max * MB),
+    };
+    return ST_OK;
+}
+
+static void storage_stat_of(void *ctx, struct storage_stat *out) {
+    struct elmo *db = ctx;
+    struct lsm_stat stat;
+    lsm_stat(db->kv, &stat);
+    *out = (struct storage_stat){stat.file_len, stat.used_len, stat.free_len};
+}
+
+/* A path that names no database file gets a better word than the storage's "not found". */
+static status open_storage(struct elmo *db, const char *path, struct lsm_opts *opts, struct err *err) {
+    bool in_memory = path == NULL || strcmp(path, ":memory:") == 0;
+    if (in_memory) {
+        path = "/memory.elmo";
+        opts->create = true;
+        opts->sync = LSM_SYNC_OFF; /* there is nothing to survive */
+        TRY(env_memory_new(db->mem, &db->env, err));
+    } else {
+        TRY(env_posix_new(db->mem, &db->env, err));
+    }
+    status st = lsm_open(db->env, path, opts, &db->kv, err);
+    if (st == ST_NOT_FOUND) st = RAISE_CODE(err, CODE_NamespaceNotFound, "there is no database at '%s'", path);
+    if (st == ST_OK) st = db_open(db->env, db->kv, opts->read_only, db->mem, &db->document_db, err);
+    if (st != ST_OK) {
+        kv_close(db->kv);
+        env_free(db->env);
+    }
+    return st;
+}
+
+static status open_database(const char *path, const bson_t *opts, struct elmo **out, struct err *err) {
+    const struct mem *mem = mem_default();
+    struct lsm_opts lsm;
+    TRY(parse_opts(opts, &lsm, err));
+    struct elmo *db = mem_new(mem, struct elmo);
+    if (db == NULL) return RAISE(err, ST_NOMEM, "no memory for a database handle");
+    db->mem = mem;
+    atomic_init(&db->ref_count, 1);
+    status st = open_storage(db, path, &lsm, err);
+    if (st != ST_OK) {
+        mem_delete(mem, db);
+        return st;
+    }
+    db->command = (struct command_env){.db = db->document_db, .storage_stat = storage_stat_of, .storage_ctx = db, .version = VERSION_TEXT};
+    st = cursors_new(db->env, mem, &db->command.cursors, err);
+    if (st != ST_OK) {
+        elmo_unref(db);
+        return st;
+    }
+    *out = db;
+    return ST_OK;
+}
+
+bool elmo_open(const char *path, const bson_t *opts, elmo_t **db, bson_error_t *error) {
+    struct err err = ERR_INIT;
+    *db = NULL;
+    return api_answer(open_database(path, opts, db, &err), &err, (struct bdoc){0}, NULL, error);
+}
+
+void elmo_close(elmo_t *db) {
+    if (db == NULL || atomic_exchange_explicit(&db->is_closed, true, memory_order_acq_rel)) return;
+    elmo_unref(db);
+}
+
+bool elmo_command_simple(elmo_t *db, const char *db_name, const bson_t *command, bson_t *reply, bson_error_t *error) {
+    struct err err = ERR_INIT;
+    struct op op;
+    struct buf buf;
+    struct bdoc body, reply_doc = {0};
+    status st = api_begin(db, &op, &err);
+    buf_init(&buf, db->mem);
+    if (st == ST_OK) st = api_document(command, "the command", &body, &err);
+    if (st == ST_OK) st = command_run(&db->command, &op, slice_str(db_name), body, &buf, &reply_doc, &err);
+    bool ok = api_answer(st, &err, reply_doc, reply, error);
+    buf_release(&buf);
+    op_release(&op);
+    return ok;
+}

@@ -1,0 +1,59 @@
+/* What is behind the public handles, and the small conversions between bson_t and bytes in place.
+ *
+ * H1  An elmo_t counts its users: itself until elmo_close, every collection and every cursor. The last one releases the file.
+ * H2  After elmo_close `is_closed` is set: every call then answers ST_CLOSED (91). */
+#ifndef ELMO_API_HANDLES_H
+#define ELMO_API_HANDLES_H
+
+#include <stdatomic.h>
+
+#include <elmo/elmo.h>
+
+#include "command/command.h"
+#include "doc/catalog.h"
+#include "query/find.h"
+
+struct elmo {
+    atomic_uint ref_count;
+    atomic_bool is_closed;
+    const struct mem *mem;
+    struct env *env; /* owned by `document_db` */
+    struct kv *kv;   /* owned by `document_db` */
+    struct db *document_db;
+    struct command_env command;
+};
+
+struct elmo_collection {
+    struct elmo *db;
+    char *names;          /* "db\0collection\0", allocated */
+    size_t names_len;
+    struct ns ns;
+};
+
+struct elmo_cursor {
+    struct elmo *db;
+    struct find *find;    /* or rows: */
+    struct buf rows;
+    size_t rows_at;
+    uint64_t max_time_ms; /* 0: none */
+    bson_t doc;           /* lent */
+    struct op op;
+    bool is_failed, is_done;
+    struct err err;
+};
+
+struct elmo *elmo_ref(struct elmo *db);
+void elmo_unref(struct elmo *db);
+
+/* Starts a statement: its op, and 91 when the database was closed. */
+status api_begin(struct elmo *db, struct op *op, struct err *err);
+
+/* Checked bytes of a document from outside; `what` names it in the message. NULL gives {} . */
+status api_document(const bson_t *doc, const char *what, struct bdoc *out, struct err *err);
+/* Without looking inside: for documents that the write door checks. */
+static inline struct bdoc api_unchecked(const bson_t *doc) { return (struct bdoc){bson_get_data(doc), doc->len}; }
+
+/* The call's answer: fills error on failure, copies `reply_doc` (p NULL: an empty document) into reply when that is wanted. True for ST_OK. */
+bool api_answer(status st, const struct err *err, struct bdoc reply_doc, bson_t *reply, bson_error_t *error);
+
+#endif
