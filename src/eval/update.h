@@ -14,8 +14,9 @@ struct update_env {
 
 enum update_kind { UPDATE_OPERATORS, UPDATE_REPLACEMENT };
 
-/* Compiles {$set: ...} or a replacement document. `expect` restricts: an update command allows both, update_one demands operators, replace_one a replacement (with libmongoc's texts).
- * Conflicting paths: CODE_ConflictingUpdateOperators (40); unknown modifier: CODE_FailedToParse (9) as MongoDB words it. `doc` must outlive the result. */
+/* Compiles {$set: ...} or a replacement document.
+ * A first field that starts with $ makes it an update, else it is a replacement. Conflicting paths: CODE_ConflictingUpdateOperators (40); unknown modifier: CODE_FailedToParse (9) as MongoDB words it.
+ * Positional operators and arguments that MongoDB has and elmo does not: ST_UNSUPPORTED. `doc` must outlive the result. */
 status update_compile(const struct mem *mem, struct arena *arena, struct bdoc doc, struct update **out, struct err *err);
 void update_release(struct update *u);
 enum update_kind update_kind_of(const struct update *u);
