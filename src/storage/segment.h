@@ -67,6 +67,8 @@ struct segment; /* reference-counted, shared by threads */
 status segment_open(struct store *store, struct cache *cache, const struct mem *mem, const struct segment_meta *meta, struct segment **out, struct err *err);
 struct segment *segment_ref(struct segment *s);
 void segment_unref(struct segment *s);
+/* The segment has left the tree: its blocks leave the cache with its last reference. */
+void segment_drop(struct segment *s);
 const struct segment_meta *segment_meta(const struct segment *s);
 struct fragments *segment_range_deletes(struct segment *s); /* borrowed, may be NULL */
 
@@ -75,7 +77,7 @@ bool segment_may_contain(const struct segment *s, struct slice key);
 uint64_t segment_filter_hash(struct slice key);                        /* so that one hash serves many segments */
 bool segment_may_contain_hash(const struct segment *s, uint64_t hash);
 
-/* The newest version of key with sequence <= snapshot; ST_NOT_FOUND when none. entry->value points into *pin, a pinned cache block that the
+/* The newest version of key with sequence <= snapshot; ST_NOT_FOUND when none. Does not ask the filter: callers do, before. entry->value points into *pin, a pinned cache block that the
  * caller unpins (cache_unpin); entry->key is the caller's key. */
 status segment_get(struct segment *s, struct slice key, uint64_t snapshot, struct entry *out, struct cached_block **pin, struct err *err);
 
