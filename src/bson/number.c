@@ -114,6 +114,12 @@ bool decimal_truncate(struct decimal d, double *out) {
     return (flags & (BID_INEXACT_EXCEPTION | BID_OVERFLOW_EXCEPTION | BID_UNDERFLOW_EXCEPTION)) == 0;
 }
 
+bool decimal_from_double_exact(double v, struct decimal *out) {
+    unsigned flags = 0;
+    *out = from_bid(binary64_to_bid128(v, BID_ROUNDING_TO_NEAREST, &flags));
+    return (flags & BID_INEXACT_EXCEPTION) == 0;
+}
+
 /* Keeps 15 digits of a double, as MongoDB does: what a person who wrote 0.1 meant. */
 static struct decimal decimal_from_double(double v) {
     unsigned flags = 0;

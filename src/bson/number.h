@@ -46,6 +46,8 @@ struct decimal decimal_pack(bool is_negative, unsigned __int128 coefficient, int
 int decimal_digit_count(unsigned __int128 coefficient); /* 1 for zero */
 /* The greatest double that is not above |d|; true when it is exactly |d|. Precondition: finite. */
 bool decimal_truncate(struct decimal d, double *out);
+/* False when 34 digits do not hold it exactly. */
+bool decimal_from_double_exact(double v, struct decimal *out);
 int decimal_compare(struct decimal a, struct decimal b); /* NaN below all, equal to itself */
 /* Text of a decimal as extended JSON has it; at most 43 bytes with the NUL. */
 void decimal_to_text(struct decimal d, char text[43]);

@@ -17,8 +17,11 @@
 
 /* Appends the encoding of v (B_MISSING encodes as null does). Out of memory shows in key->failed. Depth is that of checked BSON. */
 void key_append(struct buf *key, struct bval v, bool descending);
+/* Where a key came from an empty array: the side bits of v's place; the encoding is that of null. */
+void key_append_side_empty_array(struct buf *side);
 /* Appends what tells v from other values of the same encoding: missing/null/undefined/empty array (keygen's mark), string/symbol,
- * int32/int64/double/decimal and its exponent, -0, NaN. Self-delimiting, one byte for the commonest. */
+ * int32/int64/double/decimal and its exponent, -0, NaN. Self-delimiting: no byte for types that need none, one byte 00 for the commonest.
+ * Bytes past the end read as 00, so trailing 00 may be cut off. */
 void key_append_side(struct buf *side, struct bval v);
 
 /* Bytes of one encoded field at the start of key, 0 when damaged. */
