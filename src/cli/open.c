@@ -1,0 +1,40 @@
+/* Opening databases and collections, and documents typed by people. */
+#include <string.h>
+
+#include "cli.h"
+
+elmo_t *open_db(const char *path, bool read_only, bool create, const char *sync) {
+    bson_error_t error;
+    bson_t opts = BSON_INITIALIZER;
+    elmo_t *db = NULL;
+    BSON_APPEND_BOOL(&opts, "readOnly", read_only);
+    BSON_APPEND_BOOL(&opts, "create", create);
+    if (sync != NULL) BSON_APPEND_UTF8(&opts, "sync", sync);
+    if (!elmo_open(path, &opts, &db, &error)) (void) complain_of(&error);
+    bson_destroy(&opts);
+    return db;
+}
+
+elmo_collection_t *open_collection(elmo_t *db, const char *ns) {
+    const char *dot = strchr(ns, '.');
+    if (dot == NULL || dot == ns || dot[1] == '\0') {
+        (void) complain("'%s' is not a namespace: it must be DATABASE.COLLECTION, like app.users", ns);
+        return NULL;
+    }
+    char *db_name = bson_strndup(ns, (size_t) (dot - ns));
+    elmo_collection_t *c = elmo_get_collection(db, db_name, dot + 1);
+    bson_free(db_name);
+    if (c == NULL) (void) complain("no memory");
+    return c;
+}
+
+bool parse_document(const char *text, const char *what, bson_t *out) {
+    bson_error_t error;
+    if (text == NULL) {
+        bson_init(out);
+        return true;
+    }
+    if (elmo_json_parse(text, -1, out, NULL, NULL, &error)) return true;
+    (void) complain("%s: %s", what, error.message);
+    return false;
+}
