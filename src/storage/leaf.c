@@ -179,12 +179,6 @@ uint32_t heads_below(const uint64_t *heads, uint32_t n, uint64_t h) {
     return (uint32_t) (base - heads) + (*base < h);
 }
 
-void leaf_prefetch(const struct leaf *l) {
-    const char *p = (const char *) l->heads, *end = (const char *) (l->heads + l->count);
-    if (end - p > 1024) end = p + 1024;
-    for (; p < end; p += 64) __builtin_prefetch(p);
-}
-
 int leaf_compare_key(const struct leaf *l, const struct leaf_entry *e, struct slice key) {
     struct slice prefix = {(const uint8_t *) l + l->prefix_at, l->prefix_len};
     size_t n = key.len < prefix.len ? key.len : prefix.len;

@@ -97,8 +97,6 @@ static inline void leaf_read(const struct leaf *l, uint32_t idx, struct leaf_ent
 uint32_t leaf_search(const struct leaf *l, struct slice key, uint64_t seq);
 /* The entry's key against `key`. */
 int leaf_compare_key(const struct leaf *l, const struct leaf_entry *e, struct slice key);
-/* Asks for the cache lines that a search will touch. */
-void leaf_prefetch(const struct leaf *l);
 
 /* ---- heads, for inner blocks too ---- */
 

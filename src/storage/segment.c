@@ -316,7 +316,6 @@ status segment_get(struct segment *s, struct slice key, uint64_t snapshot, struc
     if (s->meta.height == 0 || key.len == 0) return ST_NOT_FOUND;
     TRY(find_leaf(s, key, snapshot, &b, err));
     const struct leaf *l = block_leaf(b);
-    leaf_prefetch(l);
     uint32_t idx = leaf_search(l, key, snapshot);
     if (idx < l->count) {
         leaf_read(l, idx, &e);

@@ -224,7 +224,6 @@ static status seek_ge(struct source *s, struct slice key, uint64_t seq, struct e
     status st = descend(c, key, seq, err);
     if (st != ST_OK) return fail(c, st);
     const struct leaf *l = block_leaf(c->leaf_pin);
-    leaf_prefetch(l);
     uint32_t idx = leaf_search(l, key, seq);
     return idx < l->count ? stand(c, idx, err) : step_leaf(c, true, err);
 }
@@ -237,7 +236,6 @@ static status seek_le(struct source *s, struct slice key, uint64_t seq, struct e
     status st = descend(c, key, seq, err);
     if (st != ST_OK) return fail(c, st);
     const struct leaf *l = block_leaf(c->leaf_pin);
-    leaf_prefetch(l);
     uint32_t idx = leaf_search(l, key, seq);
     if (idx < l->count) { /* the entry itself, or the first greater one */
         struct leaf_entry e;
