@@ -62,7 +62,8 @@ status manifest_copy(struct manifest *to, const struct manifest *from, struct er
 status manifest_add(struct manifest *m, const struct segment_meta *seg, struct err *err);
 void manifest_remove(struct manifest *m, uint64_t segment_id);
 status manifest_encode(const struct manifest *m, struct buf *out, struct err *err);
-/* Checks everything: a damaged or hostile manifest is ST_CORRUPT with what is wrong. */
+/* *out must have been initialised (its memory hook is used) and hold nothing. Checks everything: a damaged or hostile manifest is
+ * ST_CORRUPT with what is wrong, one with parts of a later version ST_UNSUPPORTED. */
 status manifest_decode(struct slice bytes, struct manifest *out, struct err *err);
 
 #endif

@@ -61,7 +61,8 @@ status store_read(struct store *s, uint64_t at, void *p, size_t len, struct err 
 void store_will_need(struct store *s, uint64_t at, uint64_t len);
 
 /* Makes `m`, `head` (logs, replay_lsn, flags) and everything written before durable. `freed` are extents that the old manifest owned and
- * the new one does not: reusable after the commit after this one, once no reader pins them (store_hold). On failure the old state stays the committed one and the store
+ * the new one does not: reusable after the commit after this one. (Readers pin segments by reference count in the engine, which passes extents as
+ * freed only when no reader uses them any more.) On failure the old state stays the committed one and the store
  * refuses further commits with the same error when a sync failed. The file is shortened when its tail is free. */
 status store_commit(struct store *s, const struct manifest *m, const struct store_head *head, const struct extent *freed, size_t freed_count, struct err *err);
 
