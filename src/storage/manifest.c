@@ -276,7 +276,7 @@ status manifest_encode(const struct manifest *m, struct buf *out, struct err *er
     put_section(out, SECTION_SEGMENTS, &part);
     buf_clear(&part);
     buf_append_slice(&part, m->sequences);
-    if (m->sequences.len != 0) put_section(out, SECTION_SEQUENCES, &part);
+    put_section(out, SECTION_SEQUENCES, &part);
     buf_release(&part);
     return out->failed ? RAISE(err, ST_NOMEM, "manifest") : ST_OK;
 }
@@ -377,7 +377,7 @@ static status read_section(struct manifest *m, uint64_t tag, struct slice payloa
         TRY(read_segments(&r, m, err));
         break;
     case SECTION_SEQUENCES:
-        if (payload.len == 0) return DAMAGED(err, "an empty table of sequences");
+        if (payload.len == 0) return ST_OK;
         m->sequences = slice_of(mem_copy(m->mem, payload.p, payload.len), payload.len);
         if (m->sequences.p == NULL) {
             m->sequences = SLICE_NONE;
@@ -394,7 +394,7 @@ static status read_section(struct manifest *m, uint64_t tag, struct slice payloa
 
 static status read_sections(struct reader *r, struct manifest *m, struct err *err) {
     uint64_t last_tag = 0;
-    bool has_head = false, has_segments = false;
+    bool has_head = false, has_segments = false, has_sequences = false;
     while (r->at < r->end) {
         uint64_t tag = read_number(r, UINT64_MAX);
         struct slice payload = read_bytes(r);
@@ -403,9 +403,10 @@ static status read_sections(struct reader *r, struct manifest *m, struct err *er
         last_tag = tag;
         has_head |= tag == SECTION_HEAD;
         has_segments |= tag == SECTION_SEGMENTS;
+        has_sequences |= tag == SECTION_SEQUENCES;
         TRY(read_section(m, tag, payload, err));
     }
-    return has_head && has_segments ? check_manifest(m, err) : DAMAGED(err, "a part is missing");
+    return has_head && has_segments && has_sequences ? check_manifest(m, err) : DAMAGED(err, "a part is missing");
 }
 
 status manifest_decode(struct slice bytes, struct manifest *out, struct err *err) {
