@@ -24,7 +24,7 @@ struct import {
     size_t len, at;
     size_t line, counted_to; /* `line` is that of byte counted_to, from 1 */
     enum input_kind kind;
-    bool keep_going, is_mapped, array_started, array_ended;
+    bool keep_going, acknowledge, is_mapped, array_started, array_ended;
     elmo_collection_t *collection;
     bson_t *batch[BATCH_COUNT];
     size_t places[BATCH_COUNT]; /* line, or offset in BSON */
@@ -73,6 +73,10 @@ static bool flush_batch(struct import *im) {
     for (size_t i = 0; i < im->batch_count; i++) docs[i] = im->batch[i];
     bool ok = elmo_collection_insert_many(im->collection, docs, im->batch_count, &opts, &reply, &error);
     if (bson_iter_init_find(&it, &reply, "insertedCount")) im->inserted += bson_iter_as_int64(&it);
+    if (im->acknowledge) {
+        printf("%lld\n", (long long) im->inserted);
+        fflush(stdout);
+    }
     if (!ok) go_on = report_write_errors(im, &reply, &error);
     for (size_t i = 0; i < im->batch_count; i++) bson_destroy(im->batch[i]);
     im->batch_count = 0;
@@ -264,21 +268,22 @@ out:
 }
 
 static int run(int argc, char **argv) {
-    const char *db = NULL, *ns = NULL, *type = NULL, *keep_going = NULL, *drop = NULL, *sync = NULL, *rest[1];
+    const char *db = NULL, *ns = NULL, *type = NULL, *keep_going = NULL, *acknowledge = NULL, *drop = NULL, *sync = NULL, *rest[1];
     int rest_count;
     const struct option_row rows[] = {
         {"--db", "FILE", "the database file (made when missing)", &db},
         {"--collection", "DB.COLL", "where the documents go", &ns},
         {"--type", "TYPE", "jsonl, array or bson (default: by the name and the first byte)", &type},
         {"--keep-going", NULL, "skip and count bad documents instead of stopping", &keep_going},
+        {"--acknowledge", NULL, "print the number of documents that are safely stored after each batch", &acknowledge},
         {"--drop", NULL, "drop the collection first", &drop},
         {"--sync", "MODE", "full (default), normal or off", &sync},
     };
-    int status = args_parse(&sub_import, argc, argv, rows, 6, rest, 1, &rest_count);
+    int status = args_parse(&sub_import, argc, argv, rows, 7, rest, 1, &rest_count);
     if (status != 0) return status;
     if (rest_count == 0) return usage_error(&sub_import, "the file to import is missing ('-' reads standard input)");
     if (db == NULL || ns == NULL) return usage_error(&sub_import, "%s is missing", db == NULL ? "--db FILE" : "--collection DB.COLL");
-    struct import im = {.file = rest[0], .line = 1, .keep_going = keep_going != NULL};
+    struct import im = {.file = rest[0], .line = 1, .keep_going = keep_going != NULL, .acknowledge = acknowledge != NULL};
     if (!open_input(&im)) return EXIT_ERROR;
     if (!detect_kind(&im, type)) {
         close_input(&im);
