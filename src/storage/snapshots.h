@@ -41,7 +41,8 @@ uint64_t snapshots_published(const struct snapshots *s);
 status snapshots_acquire(struct snapshots *s, struct snapshot *out, struct err *err);
 void snapshots_release(struct snapshots *s, struct snapshot *snapshot); /* nothing when not held */
 
-/* The least sequence that a live or future snapshot can have. */
+/* The least sequence that a live or future snapshot can have. May be less than an earlier answer: a slot may hold a value that its taker is about
+ * to replace by a newer one. That is safe, only later than need be. */
 uint64_t snapshots_oldest(const struct snapshots *s);
 /* The distinct sequences that live snapshots have, ascending, and at the end the sequence published when it was called (once): snapshots taken later are not
  * below that. So a merge keeps, per key, the newest version <= each of them and all versions above the last. *out has *count >= 1 elements and is the

@@ -116,32 +116,26 @@ static void *hold_on(void *ctx) {
     return NULL;
 }
 
-static void *publish_on(void *ctx) {
-    struct shared *sh = ctx;
-    for (uint64_t seq = 1; !atomic_load(&sh->is_done); seq++) snapshots_publish(sh->s, seq);
-    return NULL;
-}
-
 Test(snapshots, never_drops_what_a_snapshot_taken_meanwhile_reads) {
     struct shared sh = {.s = registry(mem_default(), 0)};
-    struct thread threads[4] = {0};
-    for (int i = 0; i < 3; i++) cr_assert_eq(thread_start(&threads[i], hold_on, &sh, NULL), ST_OK);
-    cr_assert_eq(thread_start(&threads[3], publish_on, &sh, NULL), ST_OK);
-    for (int i = 0; i < 30000 || atomic_load(&sh.held) < 1000; i++) {
+    struct thread threads[2] = {0};
+    for (int i = 0; i < 2; i++) cr_assert_eq(thread_start(&threads[i], hold_on, &sh, NULL), ST_OK);
+    /* A commit right before each question: what is dropped is as new as it may be. Without the second look of snapshots_acquire this mostly fails
+     * within the million rounds on a machine of two cores. */
+    for (uint64_t i = 0; i < 1000000 || atomic_load(&sh.held) < 1000; i++) {
+        snapshots_publish(sh.s, i);
         uint64_t oldest = snapshots_oldest(sh.s);
-        if (i % 2 != 0) {
+        if (i % 256 == 0) {
             uint64_t *list;
             size_t count;
             cr_assert_eq(snapshots_list(sh.s, mem_default(), &list, &count, NULL), ST_OK);
-            cr_assert_geq(list[0], oldest);
             oldest = list[0];
             mem_free(mem_default(), list, count * sizeof(*list));
         }
-        cr_assert_geq(oldest, atomic_load(&sh.dropped));
-        atomic_store(&sh.dropped, oldest);
+        if (oldest > atomic_load(&sh.dropped)) atomic_store(&sh.dropped, oldest);
     }
     atomic_store(&sh.is_done, true);
-    for (int i = 0; i < 4; i++) thread_join(&threads[i]);
+    for (int i = 0; i < 2; i++) thread_join(&threads[i]);
     snapshots_free(sh.s);
 }
 
