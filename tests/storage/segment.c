@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "os/thread.h"
 #include "support/mem_fail.h"
 #include "support/segment_run.h"
 
@@ -253,6 +254,168 @@ Test(segment, filter_denies_nearly_all_absent_keys) {
         passed += segment_may_contain(f.segment, slice_of(key, (size_t) n));
     }
     cr_assert_lt(passed, 400, "%zu of 20000", passed);
+    close_fixture(&f);
+}
+
+/* Free space in pieces of 64 units: blocks lie across their ends. */
+Test(segment, lies_in_many_extents) {
+    static const struct run_shape shape = {
+        .name = "pieces", .key_count = 4000, .key_len_max = 12, .prefix_len = 3, .value_len_max = 1500, .version_max = 1, .alphabet = 256,
+        .leaf_len = 30000, .compression = COMPRESS_NONE, .filter_bits = 10};
+    struct test_store t;
+    struct run run;
+    struct chance chance;
+    struct segment_meta meta;
+    struct cache *cache;
+    struct segment *s;
+    struct source *c;
+    struct err err = ERR_INIT;
+    struct extent gaps[40], used;
+    uint32_t count;
+    size_t faults = 0;
+    test_store_open(&t);
+    for (size_t i = 0; i < 40; i++) {
+        cr_assert_eq(store_alloc(t.store, 64 * UNIT_LEN, 1, &gaps[i], &count, &err), ST_OK);
+        cr_assert_eq(store_alloc(t.store, UNIT_LEN, 1, &used, &count, &err), ST_OK);
+    }
+    store_forfeit(t.store, gaps, 40);
+    uint64_t used_before = store_space(t.store).used_len;
+    chance_init(&chance, 11);
+    run_make(&run, &shape, &chance);
+    cr_assert_eq(run_write(&run, t.store, mem_default(), &shape, 9, &meta, &err), ST_OK, "%s", err.text);
+    cr_assert_gt(meta.extent_count, 4, "%u extents", meta.extent_count);
+    uint64_t len = 0;
+    for (uint32_t i = 0; i < meta.extent_count; i++) len += meta.extents[i].len;
+    cr_assert_eq(store_space(t.store).used_len - used_before, len, "the unused tail was not given back");
+    cr_assert_lt(len - meta.file_len, UNIT_LEN);
+    cr_assert_eq(cache_new(mem_default(), CACHE_LEN, &cache, &err), ST_OK);
+    cr_assert_eq(segment_open(t.store, cache, mem_default(), &meta, &s, &err), ST_OK, "%s", err.text);
+    for (int fill = 0; fill < 2; fill++) {
+        cr_assert_eq(segment_cursor(s, fill == 1, &c, &err), ST_OK);
+        size_t n = 0;
+        for (status st = c->ops->first(c, &err); st == ST_OK; st = c->ops->next(c, &err), n++) {
+            cr_assert(slice_equal(c->at.key, run.entries[n].key));
+            cr_assert(slice_equal(c->at.value, run.entries[n].value));
+        }
+        cr_assert_eq(n, run.count);
+        c->ops->close(c);
+    }
+    cr_assert_eq(segment_check(s, print_fault, &faults, &err), ST_OK);
+    cr_assert_eq(faults, 0);
+    segment_unref(s);
+    segment_meta_release(mem_default(), &meta);
+    cache_free(cache);
+    run_release(&run);
+    test_store_close(&t);
+}
+
+Test(segment, keeps_range_deletes_and_widens_its_bounds) {
+    struct range_delete ranges[] = {{SLICE_LIT("b"), SLICE_LIT("d"), 50}, {SLICE_LIT("c"), SLICE_LIT("x"), 70}};
+    for (int with_entries = 0; with_entries < 2; with_entries++) {
+        struct test_store t;
+        struct fragments *f;
+        struct segment_writer *w;
+        struct segment_meta meta;
+        struct cache *cache;
+        struct segment *s;
+        struct err err = ERR_INIT;
+        size_t faults = 0;
+        test_store_open(&t);
+        cr_assert_eq(cache_new(mem_default(), CACHE_LEN, &cache, &err), ST_OK);
+        cr_assert_eq(fragments_new(mem_default(), ranges, 2, &f, &err), ST_OK);
+        cr_assert_eq(segment_writer_new(t.store, mem_default(), NULL, 3, 0, &w, &err), ST_OK);
+        cr_assert_eq(segment_writer_range_deletes(w, f, &err), ST_OK);
+        struct entry a = {.key = SLICE_LIT("a"), .seq = 60, .kind = ENTRY_DELETE}, x = {.key = SLICE_LIT("x"), .seq = 90, .kind = ENTRY_PUT};
+        if (with_entries != 0) {
+            cr_assert_eq(segment_writer_add(w, &a, &err), ST_OK);
+            cr_assert_eq(segment_writer_add(w, &x, &err), ST_OK);
+        }
+        cr_assert_eq(segment_writer_finish(w, &meta, &err), ST_OK, "%s", err.text);
+        fragments_unref(f);
+        cr_assert_eq(meta.min_seq, 50);
+        cr_assert_eq(meta.max_seq, with_entries != 0 ? 90 : 70);
+        cr_assert(slice_equal(meta.min_key, with_entries != 0 ? SLICE_LIT("a") : SLICE_LIT("b")));
+        cr_assert(slice_equal(meta.max_key, SLICE_LIT("x")));
+        cr_assert_eq(meta.max_is_exclusive, with_entries == 0);
+        cr_assert_eq(meta.tombstone_count, with_entries);
+        cr_assert_eq(segment_open(t.store, cache, mem_default(), &meta, &s, &err), ST_OK, "%s", err.text);
+        cr_assert_eq(fragments_count(segment_range_deletes(s)), meta.range_delete_count);
+        cr_assert_eq(fragments_cover(segment_range_deletes(s), SLICE_LIT("c"), SEQ_MAX), 70);
+        cr_assert_eq(segment_check(s, print_fault, &faults, &err), ST_OK);
+        cr_assert_eq(faults, 0);
+        segment_unref(s);
+        segment_meta_release(mem_default(), &meta);
+        cache_free(cache);
+        test_store_close(&t);
+    }
+}
+
+Test(segment, dropped_leaves_nothing_in_the_cache) {
+    struct fixture f;
+    struct source *c;
+    open_fixture(&f, 0);
+    cr_assert_eq(segment_cursor(f.segment, true, &c, &f.err), ST_OK);
+    while (c->ops->seek_ge(c, f.run.entries[0].key, SEQ_MAX, &f.err) == ST_OK && c->ops->next(c, &f.err) == ST_OK) {
+        for (size_t i = 0; i < f.run.count - 2; i++) cr_assert_eq(c->ops->next(c, &f.err), ST_OK);
+        break;
+    }
+    segment_drop(f.segment);
+    c->ops->close(c);
+    size_t before = cache_stat(f.cache).bytes;
+    segment_unref(segment_ref(f.segment));
+    cr_assert_eq(cache_stat(f.cache).bytes, before, "somebody still holds it");
+    segment_unref(f.segment);
+    f.segment = NULL;
+    cr_assert_lt(cache_stat(f.cache).bytes, before / 2);
+    close_fixture(&f);
+}
+
+/* One segment, many readers, a cache too small for all of it. */
+struct reader {
+    struct fixture *f;
+    struct thread thread;
+    uint64_t seed;
+};
+
+static void *read_at_random(void *ctx) {
+    struct reader *r = ctx;
+    struct fixture *f = r->f;
+    struct chance chance;
+    struct source *c;
+    chance_init(&chance, r->seed);
+    cr_assert_eq(segment_cursor(f->segment, true, &c, NULL), ST_OK);
+    for (int i = 0; i < 3000; i++) {
+        size_t at = chance_below(&chance, f->run.count);
+        struct entry e;
+        struct cached_block *pin;
+        cr_assert_eq(segment_get(f->segment, f->run.entries[at].key, f->run.entries[at].seq, &e, &pin, NULL), ST_OK);
+        assert_entry(f, &e, at);
+        cr_assert_eq(c->ops->seek_ge(c, f->run.entries[at].key, f->run.entries[at].seq, NULL), ST_OK);
+        for (int n = 0; n < 20 && at + 1 < f->run.count; n++) cr_assert_eq(c->ops->next(c, NULL), ++at < f->run.count ? ST_OK : ST_END);
+        assert_entry(f, &c->at, at);
+        cache_unpin(f->cache, pin);
+    }
+    c->ops->close(c);
+    return NULL;
+}
+
+Test(segment, serves_many_readers) {
+    struct fixture f;
+    struct reader readers[4];
+    open_fixture(&f, 0);
+    struct segment *s;
+    cache_free(NULL);
+    segment_unref(f.segment);
+    cache_free(f.cache);
+    cr_assert_eq(cache_new(mem_default(), 200000, &f.cache, &f.err), ST_OK);
+    cr_assert_eq(segment_open(f.t.store, f.cache, mem_default(), &f.meta, &s, &f.err), ST_OK);
+    f.segment = s;
+    for (uint64_t i = 0; i < 4; i++) {
+        readers[i] = (struct reader){.f = &f, .seed = i};
+        cr_assert_eq(thread_start(&readers[i].thread, read_at_random, &readers[i], NULL), ST_OK);
+    }
+    for (int i = 0; i < 4; i++) thread_join(&readers[i].thread);
+    cr_assert_gt(cache_stat(f.cache).evictions, 0);
     close_fixture(&f);
 }
 
