@@ -207,6 +207,11 @@ static status sync_data(struct store *s, struct err *err) {
     return st;
 }
 
+status store_sync(struct store *s, struct err *err) {
+    TRY(refuse_writes(s, err));
+    return sync_data(s, err);
+}
+
 /* What the commit before freed is free now; what this one freed waits. `next` has room for all of it, and so has space. */
 static void turn_pending(struct store *s, struct extent *next, size_t next_count, size_t next_cap) {
     give_back(s, s->pending, (uint32_t) s->pending_count);

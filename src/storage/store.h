@@ -58,6 +58,8 @@ void store_forfeit(struct store *s, const struct extent *extents, uint32_t count
 
 status store_write(struct store *s, uint64_t at, const void *p, size_t len, struct err *err);
 status store_read(struct store *s, uint64_t at, void *p, size_t len, struct err *err);
+/* Makes what was written durable, without a commit: what the log is about to refer to. A failure sticks. */
+status store_sync(struct store *s, struct err *err);
 void store_will_need(struct store *s, uint64_t at, uint64_t len);
 
 /* Makes `m`, `head` (logs, replay_lsn, flags) and everything written before durable. `freed` are extents that the old manifest owned and
