@@ -194,6 +194,7 @@ status store_write_superblock(struct store *s, const struct superblock *sb, stru
     if (st == ST_OK) st = file_sync(s->file, &own);
     if (st == ST_OK) return ST_OK;
     stick(s, st, &own);
+    s->other_is_torn = true; /* as far as anybody can tell */
     if (err != NULL) *err = own;
     return st;
 }
@@ -290,6 +291,7 @@ static status commit(struct store *s, const struct manifest *m, const struct sto
     mutex_lock(&s->lock);
     turn_pending(s, next, next_count, next_count);
     s->current = sb;
+    s->other_is_torn = false;
     mutex_unlock(&s->lock);
     if ((head->flags & STORE_CLEAN) != 0) settle_clean(s);
     else trim_file(s, false);
@@ -337,12 +339,13 @@ static status check_slot(struct checker *c, uint32_t slot, struct err *err) {
     if (st == ST_OK) st = superblock_decode(bytes, slot, &sb, &state, &own);
     if (st != ST_OK) {
         if (st != ST_CORRUPT && st != ST_UNSUPPORTED) return RAISE(err, st, "%s", own.text);
-        report(c, "superblock %" PRIu32 ": %s", slot, own.text);
+        if (!s->other_is_torn || s->current.head.generation % SUPERBLOCK_SLOTS == slot)
+            report(c, "superblock %" PRIu32 ": %s", slot, own.text);
         return ST_OK;
     }
     uint64_t newest = s->current.head.generation;
     uint64_t want = newest % SUPERBLOCK_SLOTS == slot ? newest : newest - 1;
-    if (want == 0 && state == SUPERBLOCK_EMPTY) return ST_OK; /* the second commit has not been yet */
+    if (want != newest && (s->other_is_torn || (want == 0 && state == SUPERBLOCK_EMPTY))) return ST_OK;
     if (state != SUPERBLOCK_WHOLE) report(c, "superblock %" PRIu32 " is damaged", slot);
     else if (sb.head.generation != want)
         report(c, "superblock %" PRIu32 " has generation %" PRIu64 ", not %" PRIu64, slot, sb.head.generation, want);

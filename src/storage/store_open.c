@@ -142,6 +142,8 @@ static status load(struct store *s, const struct slots *slots, struct manifest *
     struct manifest m;
     manifest_init(&m, s->mem);
     TRY(choose_slot(s, slots, &s->current, err));
+    uint32_t other = (uint32_t) ((s->current.head.generation + 1) % SUPERBLOCK_SLOTS);
+    s->other_is_torn = slots->state[other] != SUPERBLOCK_WHOLE;
     TRY(store_load_manifest(s, &s->current, &m, err));
     status st = map_space(s, &m, err);
     if (st == ST_OK && !s->read_only) st = hold_older(s, slots, err);
