@@ -3,8 +3,9 @@
  * The named logs are one stream of records with consecutive LSNs. `next` is the LSN that must come next (the first that is not in
  * segments, to begin with). Where a log stops having good records in order, that is its end, unless the rest of this log holds
  * a record which says that `next` was durable: then durable records are gone, and the database is refused. The next log goes
- * on at `next`, or lower (what is in segments already); if it begins higher, the records between were lost: harmless if no
- * record says that they were durable (the stream ends here), damage otherwise. */
+ * on at `next`, or lower (what is in segments already). If it begins higher, the records between were lost: damage if one of
+ * its records says that they were durable; else it is passed over, as the recovery that came upon it first did: that one went
+ * on at `next` in a log of its own, which comes later. */
 #include <assert.h>
 #include <inttypes.h>
 
@@ -59,7 +60,7 @@ static status read_record(struct reader *r, uint64_t at, struct wal_record *rec,
     return wal_payload_checksum(&r->header, payload->p, payload->len) == rec->checksum ? ST_OK : ST_END;
 }
 
-/* Reads good records in order and passes on those that count. *end is where they stop. ST_END: the log begins past `next`. */
+/* Reads good records in order and passes on those that count. *end is where they stop. */
 static status read_run(struct reader *r, struct replay *rp, uint64_t *end, struct err *err) {
     uint64_t at = WAL_HEADER_LEN, before = 0;
     for (;;) {
@@ -69,7 +70,7 @@ static status read_run(struct reader *r, struct replay *rp, uint64_t *end, struc
         status st = read_record(r, at, &rec, &payload, err);
         if (st == ST_END) return ST_OK;
         TRY(st);
-        if (before == 0 && rec.lsn > rp->next) return ST_END;
+        if (before == 0 && rec.lsn > rp->next) return ST_OK;
         if (before != 0 && rec.lsn != before + 1) return ST_OK;
         before = rec.lsn;
         at += wal_record_room(rec.len);
@@ -109,9 +110,9 @@ static status open_log(struct reader *r, struct env *env, const uint8_t uuid[16]
     return r->file->ops->size(r->file, &r->size, err);
 }
 
-/* One log of the stream. *is_broken: the stream has ended, the logs that follow can only tell whether that is damage. */
+/* One log of the stream. */
 static status replay_log(struct env *env, const char *real, const uint8_t uuid[16], uint64_t id, struct replay *rp,
-                         bool *is_broken, struct err *err) {
+                         struct err *err) {
     struct reader r = {0};
     status st = ST_OK;
     char *path = wal_path_new(env->mem, real, wal_number_of(id));
@@ -120,11 +121,7 @@ static status replay_log(struct env *env, const char *real, const uint8_t uuid[1
     buf_init(&r.window, env->mem);
     TRY_OUT(open_log(&r, env, uuid, id, err));
     uint64_t end = WAL_HEADER_LEN;
-    if (!*is_broken) {
-        st = read_run(&r, rp, &end, err);
-        if (st == ST_END) *is_broken = true;
-        else if (st != ST_OK) goto out;
-    }
+    TRY_OUT(read_run(&r, rp, &end, err));
     st = refuse_if_durable(&r, end, rp->next, err);
 out:
     file_close(r.file);
@@ -137,11 +134,10 @@ status wal_replay(struct env *env, const char *path, const uint8_t uuid[16], con
                   status (*visit)(void *ctx, uint64_t lsn, struct slice record, struct err *err), void *ctx,
                   uint64_t *last_lsn, struct err *err) {
     struct replay rp = {after_lsn + 1, visit, ctx};
-    bool is_broken = false;
     char *real = NULL;
     TRY(env->ops->real_path(env, path, &real, err));
     status st = ST_OK;
-    for (size_t i = 0; i < n && st == ST_OK; i++) st = replay_log(env, real, uuid, ids[i], &rp, &is_broken, err);
+    for (size_t i = 0; i < n && st == ST_OK; i++) st = replay_log(env, real, uuid, ids[i], &rp, err);
     mem_free(env->mem, real, strlen(real) + 1);
     if (st == ST_OK) *last_lsn = rp.next - 1;
     return st;
