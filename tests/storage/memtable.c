@@ -9,6 +9,7 @@
 #include "base/chance.h"
 #include "base/endian.h"
 #include "os/thread.h"
+#include "storage/mem_reuse.h"
 #include "support/mem_fail.h"
 
 #define S(text) SLICE_LIT(text)
@@ -366,12 +367,12 @@ static double nanoseconds(void) {
     return (double) t.tv_sec * 1e9 + (double) t.tv_nsec;
 }
 
-static void measure(const char *name, uint64_t n, uint64_t groups, bool is_random) {
+static void measure(const struct mem *mem, const char *name, uint64_t n, uint64_t groups, bool is_random) {
     struct memtable *m;
     struct chance c;
     uint8_t key[20] = {1, 5, 0, 7}, value[200] = {0};
     chance_init(&c, 1);
-    cr_assert_eq(memtable_new(mem_default(), &m, NULL), ST_OK);
+    cr_assert_eq(memtable_new(mem, &m, NULL), ST_OK);
     double start = nanoseconds();
     for (uint64_t i = 0; i < n; i++) {
         key[3] = (uint8_t) (i % groups);
@@ -394,8 +395,14 @@ static void measure(const char *name, uint64_t n, uint64_t groups, bool is_rando
 
 Test(memtable, is_fast) {
     if (getenv("MICRO") == NULL) return;
-    measure("ascending", 500000, 1, false);
-    measure("ascending, 4 groups in turns", 500000, 4, false);
-    measure("random", 500000, 1, true);
-    measure("random, 4 groups", 500000, 4, true);
+    struct mem_reuse *r;
+    cr_assert_eq(mem_reuse_new(mem_default(), (size_t) 200 << 20, &r, NULL), ST_OK);
+    for (int i = 0; i < 3; i++) {
+        const struct mem *mem = i == 0 ? mem_default() : mem_reuse_hook(r);
+        fprintf(stderr, "%s\n", i == 0 ? "fresh memory" : i == 1 ? "the first time through mem_reuse" : "memory used before");
+        measure(mem, "ascending", 500000, 1, false);
+        measure(mem, "ascending, 4 groups in turns", 500000, 4, false);
+        measure(mem, "random", 500000, 1, true);
+    }
+    mem_reuse_free(r);
 }

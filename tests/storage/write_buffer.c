@@ -9,6 +9,7 @@
 #include "base/chance.h"
 #include "base/codes.h"
 #include "base/endian.h"
+#include "storage/mem_reuse.h"
 #include "support/mem_fail.h"
 
 #define S(text) SLICE_LIT(text)
@@ -372,7 +373,7 @@ static double nanoseconds(void) {
     return (double) t.tv_sec * 1e9 + (double) t.tv_nsec;
 }
 
-static void measure(const char *name, uint64_t groups, bool is_random) {
+static void measure(const struct mem *mem, const char *name, uint64_t groups, bool is_random) {
     enum { N = 50000, ROUNDS = 10 };
     double put = 0, get = 0;
     size_t used = 0;
@@ -380,7 +381,7 @@ static void measure(const char *name, uint64_t groups, bool is_random) {
         struct write_buffer *b;
         struct chance c;
         uint8_t key[20] = {1, 5, 0, 7}, value[100] = {0};
-        cr_assert_eq(write_buffer_new(mem_default(), 0, &b, NULL), ST_OK);
+        cr_assert_eq(write_buffer_new(mem, 0, &b, NULL), ST_OK);
         for (int pass = 0; pass < 2; pass++) {
             chance_init(&c, 1);
             double start = nanoseconds();
@@ -401,7 +402,14 @@ static void measure(const char *name, uint64_t groups, bool is_random) {
 
 Test(write_buffer, is_fast) {
     if (getenv("MICRO") == NULL) return;
-    measure("ascending", 1, false);
-    measure("ascending, 4 groups in turns", 4, false);
-    measure("random", 1, true);
+    struct mem_reuse *r;
+    cr_assert_eq(mem_reuse_new(mem_default(), (size_t) 20 << 20, &r, NULL), ST_OK);
+    for (int i = 0; i < 2; i++) {
+        const struct mem *mem = i == 0 ? mem_default() : mem_reuse_hook(r);
+        fprintf(stderr, "%s\n", i == 0 ? "fresh memory" : "memory used before");
+        measure(mem, "ascending", 1, false);
+        measure(mem, "ascending, 4 groups in turns", 4, false);
+        measure(mem, "random", 1, true);
+    }
+    mem_reuse_free(r);
 }
