@@ -1,4 +1,5 @@
-/* The contract of os/env.h, held against every env: real files in a fresh directory and files in memory. */
+/* The contract of os/env.h, held against every env: real files in a fresh directory, files in memory, the
+ * simulated machine while nothing goes wrong. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <stdio.h>
@@ -9,10 +10,11 @@
 
 #include "base/chance.h"
 #include "os/env.h"
+#include "os/env_sim.h"
 #include "os/thread.h"
 #include "support/mem_fail.h"
 
-enum kind { POSIX, MEMORY, KIND_COUNT };
+enum kind { POSIX, MEMORY, SIMULATED, KIND_COUNT };
 
 struct place {
     struct env *env;
@@ -23,8 +25,12 @@ static void open_place(struct place *pl, int kind, const struct mem *mem) {
     struct err err = ERR_INIT;
     strcpy(pl->dir, "/tmp/elmo-env-XXXXXX");
     cr_assert_not_null(mkdtemp(pl->dir));
-    status st = kind == POSIX ? env_posix_new(mem, &pl->env, &err) : env_memory_new(mem, &pl->env, &err);
+    struct sim *sim = NULL;
+    status st = kind == POSIX    ? env_posix_new(mem, &pl->env, &err)
+                : kind == MEMORY ? env_memory_new(mem, &pl->env, &err)
+                                 : sim_new(mem, 1, &sim, &err);
     cr_assert_eq(st, ST_OK, "%s", err.text);
+    if (sim != NULL) pl->env = sim_env(sim);
 }
 
 static void close_place(struct place *pl) {
@@ -57,7 +63,7 @@ static uint64_t size_of(struct file *f) {
 
 #define EACH_ENV(name)                                                                                                 \
     ParameterizedTestParameters(env, name) {                                                                           \
-        static int kinds[KIND_COUNT] = {POSIX, MEMORY};                                                                \
+        static int kinds[KIND_COUNT] = {POSIX, MEMORY, SIMULATED};                                                                \
         return cr_make_param_array(int, kinds, KIND_COUNT);                                                            \
     }                                                                                                                  \
     ParameterizedTest(int *kind, env, name)

@@ -82,6 +82,14 @@ struct criterion_test_params {
 #define cr_assert_float_eq(a, b, epsilon, ...) cr_assert(fabs((double) ((a) - (b))) <= (epsilon), __VA_ARGS__)
 #define cr_expect cr_assert
 #define cr_expect_eq cr_assert_eq
+#define cr_expect_not cr_assert_not
+#define cr_expect_neq cr_assert_neq
+#define cr_expect_lt cr_assert_lt
+#define cr_expect_leq cr_assert_leq
+#define cr_expect_gt cr_assert_gt
+#define cr_expect_geq cr_assert_geq
+#define cr_expect_null cr_assert_null
+#define cr_expect_not_null cr_assert_not_null
 #define cr_expect_str_eq cr_assert_str_eq
 #define cr_log_info(...) ((void) fprintf(stderr, __VA_ARGS__), (void) fprintf(stderr, "\n"))
 #define cr_log_warn cr_log_info
