@@ -7,8 +7,7 @@
 #include <stdio.h>
 
 #include "base/codes.h"
-
-#define HIGH_BITS 0x8080808080808080u
+#include "bson/utf8.h"
 
 struct frame {
     const uint8_t *end;  /* the document's closing zero */
@@ -46,42 +45,19 @@ static status fail(const struct checker *c, const uint8_t *at, const char *what,
     return fail_at(c, at, CODE_InvalidBSON, what, err);
 }
 
-/* UTF-8 as Unicode 15 defines it (table 3-7): shortest forms only, no surrogates, up to U+10FFFF. */
-static bool is_utf8(const uint8_t *p, const uint8_t *end) {
-    while (p < end) {
-        if (end - p >= 8 && (get_le64(p) & HIGH_BITS) == 0) {
-            p += 8;
-            continue;
-        }
-        uint8_t b = *p++;
-        if (b < 0x80) continue;
-        uint8_t lo = 0x80, hi = 0xbf;
-        int more = b < 0xe0 ? 1 : b < 0xf0 ? 2 : 3;
-        if (b < 0xc2 || b > 0xf4 || end - p < more) return false;
-        if (b == 0xe0) lo = 0xa0;
-        if (b == 0xed) hi = 0x9f;
-        if (b == 0xf0) lo = 0x90;
-        if (b == 0xf4) hi = 0x8f;
-        if (*p < lo || *p > hi) return false;
-        for (p++; --more > 0; p++)
-            if ((*p & 0xc0) != 0x80) return false;
-    }
-    return true;
-}
-
 /* A string inside a document: the eight bytes before its end always lie in the document. */
 static inline bool is_string_ok(const uint8_t *p, size_t len) {
     const uint8_t *at = p, *end = p + len;
     uint64_t bits = 0;
     for (; end - at >= 8; at += 8) bits |= get_le64(at);
     if (at < end) bits |= get_le64(end - 8) >> 8 * (8 - (end - at));
-    return (bits & HIGH_BITS) == 0 || is_utf8(p, end);
+    return (bits & UTF8_HIGH_BITS) == 0 || utf8_is_valid(p, end);
 }
 
 /* The zero that ends a C string before `end`, NULL when there is none. *bits collects the bytes seen (or more of them). */
 static inline const uint8_t *find_zero(const uint8_t *p, const uint8_t *end, uint64_t *bits) {
     for (; end - p >= 8; p += 8) {
-        uint64_t w = get_le64(p), zero = (w - 0x0101010101010101u) & ~w & HIGH_BITS;
+        uint64_t w = get_le64(p), zero = (w - 0x0101010101010101u) & ~w & UTF8_HIGH_BITS;
         if (zero != 0) {
             unsigned n = (unsigned) __builtin_ctzll(zero) / 8;
             *bits |= w & (((uint64_t) 1 << 8 * n) - 1);
@@ -101,7 +77,7 @@ static status check_cstring(const struct checker *c, const uint8_t **p, const ui
     uint64_t bits = 0;
     const uint8_t *zero = find_zero(*p, end, &bits);
     if (zero == NULL) return fail(c, *p, what, err);
-    if (c->wants_utf8 && (bits & HIGH_BITS) != 0 && !is_utf8(*p, zero)) return fail(c, *p, "text that is not UTF-8", err);
+    if (c->wants_utf8 && (bits & UTF8_HIGH_BITS) != 0 && !utf8_is_valid(*p, zero)) return fail(c, *p, "text that is not UTF-8", err);
     *p = zero + 1;
     return ST_OK;
 }

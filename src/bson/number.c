@@ -242,6 +242,9 @@ int bnum_compare(struct bnum a, struct bnum b) {
 }
 
 void decimal_to_text(struct decimal d, char text[43]) {
+    /* libbson prints a coefficient that is not canonical; it means zero. */
+    struct decimal_parts p = decimal_unpack(d);
+    if (p.kind == DECIMAL_FINITE) d = decimal_pack(p.is_negative, p.coefficient, p.exponent);
     bson_decimal128_t dec = {.low = d.lo, .high = d.hi};
     _Static_assert(BSON_DECIMAL128_STRING == 43, "libbson's buffer is ours");
     bson_decimal128_to_string(&dec, text);
