@@ -44,9 +44,10 @@ struct store_opts {
  * A leftover of a creation that never reached its first superblock is created anew when `create` is set.
  * *out_manifest is the committed one (the caller releases it). */
 status store_open(struct env *env, const char *path, const struct store_opts *opts, struct store **out, struct manifest *out_manifest, struct err *err);
-/* Releases the lock. Writes nothing: commit with STORE_CLEAN before. */
+/* Releases the lock. Writes nothing: commit with STORE_CLEAN before (that commit also cuts the free end off the file). */
 void store_close(struct store *s);
 
+/* Changes with each commit: read it only where no commit can run meanwhile. */
 const struct store_head *store_head(const struct store *s);
 const char *store_path(const struct store *s);   /* the real path */
 

@@ -11,6 +11,7 @@
 #include "base/chance.h"
 #include "base/hash.h"
 #include "os/env_sim.h"
+#include "os/thread.h"
 #include "storage/superblock.h"
 #include "support/mem_fail.h"
 
@@ -588,6 +589,51 @@ Test(store, survives_every_failed_allocation) {
         sim_free(b.sim);
         if (!hit) break;
     }
+}
+
+struct worker {
+    struct store *store;
+    uint8_t value;
+    bool ok;
+};
+
+/* Takes, fills, reads back and gives back extents. */
+static void *fill_extents(void *ctx) {
+    struct worker *me = ctx;
+    uint8_t bytes[9000], back[9000];
+    memset(bytes, me->value, sizeof(bytes));
+    me->ok = true;
+    for (int i = 0; i < 300; i++) {
+        struct extent e[4];
+        uint32_t n = 0;
+        me->ok &= store_alloc(me->store, sizeof(bytes), 1, e, &n, NULL) == ST_OK;
+        me->ok &= store_write(me->store, e[0].at, bytes, sizeof(bytes), NULL) == ST_OK;
+        me->ok &= store_read(me->store, e[0].at, back, sizeof(back), NULL) == ST_OK;
+        me->ok &= memcmp(bytes, back, sizeof(back)) == 0;
+        me->ok &= store_space(me->store).used_len >= sizeof(bytes);
+        store_forfeit(me->store, e, n);
+    }
+    return NULL;
+}
+
+Test(store, serves_several_threads_while_it_commits) {
+    struct bench b;
+    struct thread t[3];
+    struct worker w[3];
+    new_bench(&b, mem_default(), 8);
+    cr_assert_eq(open_bench(&b, &create, NULL), ST_OK);
+    for (int i = 0; i < 3; i++) {
+        w[i] = (struct worker){b.store, (uint8_t) (i + 1), false};
+        cr_assert_eq(thread_start(&t[i], fill_extents, &w[i], NULL), ST_OK);
+    }
+    for (int i = 0; i < 60; i++) cr_assert_eq(commit_once(&b, 0, NULL), ST_OK);
+    for (int i = 0; i < 3; i++) {
+        thread_join(&t[i]);
+        cr_expect(w[i].ok);
+    }
+    verify(&b, "after threads", 8, 0);
+    close_bench(&b);
+    sim_free(b.sim);
 }
 
 /* The whole life of it on a real disk. */
