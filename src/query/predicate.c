@@ -97,7 +97,10 @@ static status add_top(struct collector *c, const struct match_node *node) {
 status conjunction_make(struct arena *arena, const struct match_node *const *nodes, uint32_t count, struct conjunction *out, struct err *err) {
     *out = (struct conjunction){0};
     struct collector c = {.arena = arena, .out = out, .err = err};
-    for (uint32_t i = 0; i < count; i++) TRY(add_top(&c, nodes[i]));
+    for (uint32_t i = 0; i < count; i++) {
+        TRY(add_top(&c, nodes[i]));
+        if (i == 0) out->first_predicate_count = out->predicate_count, out->first_top_count = out->top_count;
+    }
     return ST_OK;
 }
 

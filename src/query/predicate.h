@@ -24,6 +24,7 @@ struct predicate {
 
 struct conjunction {
     uint32_t predicate_count, top_count;
+    uint32_t first_predicate_count, first_top_count; /* that stem from the first node */
     struct predicate *predicates;
     const struct match_node **tops; /* what must hold, predicates or not ($or, $nor, ...) */
 };
