@@ -59,9 +59,9 @@ static status add_value(struct values *v, struct bval value) {
 
 /* --- from documents --- */
 
-static bool visit(void *ctx, struct bval v, bool in_array) {
+static bool visit(void *ctx, struct bval v, unsigned found) {
     struct values *values = ctx;
-    (void) in_array;
+    (void) found;
     if (v.type == B_MISSING) return false;
     if (v.type != B_ARRAY) {
         values->st = add_value(values, v);
