@@ -25,6 +25,10 @@ void block_packer_release(struct block_packer *p) {
     buf_release(&p->block);
 }
 
+static uint32_t payload_len_max(enum block_type type) {
+    return type == BLOCK_LEAF || type == BLOCK_INNER ? BLOCK_NODE_LEN_MAX : BLOCK_PAYLOAD_LEN_MAX;
+}
+
 static bool make_state(struct block_packer *p) {
     if (p->state != NULL) return true;
     p->state_len = p->compression == COMPRESS_ZSTD ? ZSTD_estimateCCtxSize(ZSTD_LEVEL) : (size_t) LZ4_sizeofState();
@@ -54,7 +58,7 @@ static size_t compress(struct block_packer *p, struct slice payload, uint8_t *to
 
 status block_pack(struct block_packer *p, enum block_type type, uint32_t item_count, struct slice payload, uint64_t salt,
                   struct block_ref *ref, struct slice *out, struct err *err) {
-    if (payload.len > BLOCK_PAYLOAD_LEN_MAX) return RAISE(err, ST_TOO_LARGE, "a block of %zu bytes is too large", payload.len);
+    if (payload.len > payload_len_max(type)) return RAISE(err, ST_TOO_LARGE, "a block of %zu bytes is too large", payload.len);
     enum compression compression = type == BLOCK_FILTER || payload.len < 64 ? COMPRESS_NONE : p->compression;
     size_t room = payload.len;
     if (compression != COMPRESS_NONE) {
@@ -98,7 +102,7 @@ const char *block_verify(const uint8_t *block, const struct block_ref *ref, uint
     if (h.type != type) return "a block of another type";
     if (get_le16(block + 2) != 0) return "unknown flags";
     if (h.stored_len != ref->len - BLOCK_HEADER_LEN) return "wrong length";
-    if (h.raw_len > BLOCK_PAYLOAD_LEN_MAX) return "too large";
+    if (h.raw_len > payload_len_max(type)) return "too large";
     switch (h.compression) {
     case COMPRESS_NONE:
         if (h.raw_len != h.stored_len) return "wrong length";

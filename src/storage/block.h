@@ -20,6 +20,8 @@
 
 #define BLOCK_HEADER_LEN 16u
 #define BLOCK_PAYLOAD_LEN_MAX (1u << 30)
+/* Of leaves and inner blocks: the longest entry, or two separators of the longest keys, and room. So much memory, and no more, can a hostile block ask for. */
+#define BLOCK_NODE_LEN_MAX (64u << 20)
 
 /* On disk: do not renumber. */
 enum block_type {

@@ -26,7 +26,8 @@ void cache_free(struct cache *c); /* nothing may be pinned */
 
 /* NULL when absent; else pinned. */
 struct cached_block *cache_pin(struct cache *c, uint64_t segment_id, uint64_t at);
-/* Puts a block of len uninitialised bytes aside: fill p, then cache_insert (pins it) or cache_discard. NULL without memory. */
+/* Puts a block of len uninitialised bytes aside, pinned: fill p, then cache_insert or cache_discard it. Or keep it private: it counts, is found by nobody, and is
+ * freed with its last pin. NULL without memory. p begins on a cache line. */
 struct cached_block *cache_new_block(struct cache *c, uint32_t len);
 /* Publishes it and returns the pinned block: the other one if someone was faster (this one is freed then). Without memory for the table entry it stays private and pinned. */
 struct cached_block *cache_insert(struct cache *c, uint64_t segment_id, uint64_t at, struct cached_block *b, enum cache_priority priority);

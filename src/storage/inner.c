@@ -180,7 +180,7 @@ struct slice inner_separator(const struct inner *n, uint32_t idx, uint64_t *seq)
 
 uint32_t inner_search(const struct inner *n, struct slice key, uint64_t seq) {
     struct slice prefix = inner_prefix(n);
-    if (n->count == 1) return 0;
+    if (n->count == 1 || key.len == 0) return 0;
     if (prefix.len != 0) {
         int c = memcmp(key.p, prefix.p, key.len < prefix.len ? key.len : prefix.len);
         if (c != 0) return c < 0 ? 0 : n->count - 1;

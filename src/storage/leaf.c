@@ -190,6 +190,7 @@ int leaf_compare_key(const struct leaf *l, const struct leaf_entry *e, struct sl
 
 uint32_t leaf_search(const struct leaf *l, struct slice key, uint64_t seq) {
     const uint8_t *prefix = (const uint8_t *) l + l->prefix_at;
+    if (key.len == 0) return 0;
     if (l->prefix_len != 0) {
         int c = memcmp(key.p, prefix, key.len < l->prefix_len ? key.len : l->prefix_len);
         if (c != 0) return c < 0 ? 0 : l->count;

@@ -7,8 +7,9 @@
  * The key is handed out in one piece. The leaf's prefix lies in `key` since the leaf was entered, a move copies the suffix behind it; without a
  * prefix the key is lent in place.
  *
- * Reading ahead: a cursor that goes forward from leaf to leaf (a merge does from the start) reads the neighbours of a missing leaf with one read of up to RUN_LEN
- * bytes into `run`, tells the store about the run after that, and takes the next leaves from there.
+ * Reading ahead: a cursor that goes forward from leaf to leaf reads the neighbours of a missing leaf with it into `run`, tells the store about the
+ * bytes after those, and takes the next leaves from there. Such a read is RUN_LEN_MIN bytes at first and doubles up to RUN_LEN; one that does not fill the
+ * cache (a merge) begins with RUN_LEN.
  *
  * INVARIANTS
  *   S1  `leaf` is NULL: the cursor stands nowhere; else it is leaf_pin's and idx < leaf->count.
@@ -18,6 +19,7 @@
 #include "storage/segment_file.h"
 
 #define RUN_LEN ((uint32_t) 256 * 1024)
+#define RUN_LEN_MIN ((uint32_t) 32 * 1024)
 #define SEQUENTIAL_MIN 2u /* leaves gone through in a row before more is read than asked for */
 
 struct step {
@@ -39,6 +41,7 @@ struct segment_cursor {
     uint8_t *run;          /* RUN_LEN bytes, NULL before its first use */
     uint64_t run_at;       /* in the segment */
     uint32_t run_len;
+    uint32_t ahead_len;    /* of the next run */
     struct step path[SEGMENT_HEIGHT_MAX];
 };
 
@@ -63,12 +66,15 @@ static void rest(struct source *s) {
     struct segment_cursor *c = cursor_of(s);
     c->leaf = NULL;
     unpin_from(c, 0);
+    if (c->run != NULL) mem_free(c->segment->mem, c->run, RUN_LEN);
+    c->run = NULL;
+    c->run_len = 0;
 }
 
-/* How many bytes from child idx on lie side by side, up to RUN_LEN. */
-static uint32_t run_from(const struct inner *n, uint32_t idx) {
+/* How many bytes from child idx on lie side by side: that child's, and its neighbours' up to len_max. */
+static uint32_t run_from(const struct inner *n, uint32_t idx, uint32_t len_max) {
     uint64_t at = n->children[idx].at, len = n->children[idx].len;
-    for (idx++; idx < n->count && n->children[idx].at == at + len && len + n->children[idx].len <= RUN_LEN; idx++) {
+    for (idx++; idx < n->count && n->children[idx].at == at + len && len + n->children[idx].len <= len_max; idx++) {
         len += n->children[idx].len;
     }
     return (uint32_t) len;
@@ -83,12 +89,13 @@ static status load_from_run(struct segment_cursor *c, const struct inner *n, uin
     if (ref.at < c->run_at || ref.at - c->run_at + ref.len > c->run_len) {
         if (c->run == NULL) c->run = mem_alloc(s->mem, RUN_LEN);
         if (c->run == NULL) return ST_OK;
-        uint32_t len = run_from(n, idx);
+        uint32_t len = run_from(n, idx, c->ahead_len);
+        if (c->ahead_len < RUN_LEN) c->ahead_len *= 2;
         c->run_len = 0;
         TRY(segment_read(s, ref.at, c->run, len, err));
         c->run_at = ref.at;
         c->run_len = len;
-        segment_will_need(s, ref.at + len, RUN_LEN);
+        segment_will_need(s, ref.at + len, c->ahead_len);
     }
     TRY(segment_make_block(s, &ref, BLOCK_LEAF, c->run + (ref.at - c->run_at), out, err));
     if (c->fill_cache) *out = segment_publish(s, &ref, BLOCK_LEAF, *out);
@@ -216,10 +223,16 @@ static status step_leaf(struct segment_cursor *c, bool forward, struct err *err)
 
 /* ---- the source's operations ---- */
 
-static status seek_ge(struct source *s, struct slice key, uint64_t seq, struct err *err) {
-    struct segment_cursor *c = cursor_of(s);
+/* Before a cursor is placed. */
+static void begin_placing(struct segment_cursor *c) {
     c->leaf = NULL;
     c->sequential = 0;
+    c->ahead_len = c->fill_cache ? RUN_LEN_MIN : RUN_LEN;
+}
+
+static status seek_ge(struct source *s, struct slice key, uint64_t seq, struct err *err) {
+    struct segment_cursor *c = cursor_of(s);
+    begin_placing(c);
     if (c->segment->meta.height == 0) return ST_END;
     status st = descend(c, key, seq, err);
     if (st != ST_OK) return fail(c, st);
@@ -230,8 +243,7 @@ static status seek_ge(struct source *s, struct slice key, uint64_t seq, struct e
 
 static status seek_le(struct source *s, struct slice key, uint64_t seq, struct err *err) {
     struct segment_cursor *c = cursor_of(s);
-    c->leaf = NULL;
-    c->sequential = 0;
+    begin_placing(c);
     if (c->segment->meta.height == 0) return ST_END;
     status st = descend(c, key, seq, err);
     if (st != ST_OK) return fail(c, st);
@@ -246,8 +258,7 @@ static status seek_le(struct source *s, struct slice key, uint64_t seq, struct e
 }
 
 static status seek_edge(struct segment_cursor *c, bool to_last, struct err *err) {
-    c->leaf = NULL;
-    c->sequential = 0;
+    begin_placing(c);
     if (c->segment->meta.height == 0) return ST_END;
     status st = pin_root(c, err);
     if (st == ST_OK && c->depth > 0) {
@@ -283,7 +294,6 @@ static void close_cursor(struct source *s) {
     struct segment *segment = c->segment;
     const struct mem *mem = segment->mem;
     rest(s);
-    if (c->run != NULL) mem_free(mem, c->run, RUN_LEN);
     if (c->key != NULL) mem_free(mem, c->key, c->key_cap);
     mem_delete(mem, c);
     segment_unref(segment);

@@ -17,6 +17,7 @@
 #include "storage/leaf.h"
 
 #define LEAF_LEN 16384u
+#define LEAF_LEN_MAX (16u << 20)
 #define FILTER_BITS_PER_KEY 10u
 #define WRITE_LEN ((size_t) 512 * 1024)
 #define STEP_LEN ((uint64_t) 1024 * 1024) /* the least space taken at once */
@@ -58,6 +59,7 @@ status segment_writer_new(struct store *store, const struct mem *mem, const stru
     w->opts = opts != NULL ? *opts
                            : (struct segment_opts){.compression = COMPRESS_LZ4, .filter_bits_per_key = FILTER_BITS_PER_KEY};
     if (w->opts.leaf_len == 0) w->opts.leaf_len = LEAF_LEN;
+    if (w->opts.leaf_len > LEAF_LEN_MAX) w->opts.leaf_len = LEAF_LEN_MAX;
     w->meta = (struct segment_meta){.id = id, .level = level, .min_seq = SEQ_MAX};
     w->separator_seq = SEQ_MAX;
     block_packer_init(&w->packer, mem, w->opts.compression);

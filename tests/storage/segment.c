@@ -125,6 +125,9 @@ ParameterizedTest(size_t *row, segment, reads_what_was_written) {
             assert_entry(&f, &c->at, i);
         }
         cr_assert_eq(st, ST_END);
+        cr_assert_eq(c->ops->seek_ge(c, SLICE_NONE, SEQ_MAX, &f.err), ST_OK);
+        assert_entry(&f, &c->at, 0);
+        cr_assert_eq(c->ops->seek_le(c, SLICE_NONE, 0, &f.err), ST_END);
         c->ops->close(c);
     }
     close_fixture(&f);
