@@ -425,6 +425,7 @@ static status finish(struct spec_parser *p) {
     if (p->spec->is_id) (void) buf_append(&name, "_id_", 4);
     else if (p->raw.name.type == B_STRING) (void) buf_append_slice(&name, bval_string(p->raw.name));
     else TRY_OUT(make_name(p, &name, bval_doc(p->raw.key)));
+    if (name.failed) TRY_OUT(RAISE(p->err, ST_NOMEM, "out of memory for an index name"));
     TRY_OUT(build_document(p, buf_slice(&name), &document));
 out:
     buf_release(&name);

@@ -21,6 +21,7 @@ struct doc_db {
 /* Over model_kv_new(), or over `kv`. doc_close closes all. */
 void doc_open(struct doc_db *t);
 void doc_open_kv(struct doc_db *t, struct kv *kv);
+status doc_try_open(struct doc_db *t, struct kv *kv, const struct mem *mem); /* on failure the kv stays open */
 void doc_close(struct doc_db *t);
 
 /* From JSON with single quotes for double ones: json("{'a': 1}"). Lives until the process ends. */
