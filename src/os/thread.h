@@ -15,6 +15,7 @@ struct thread { pthread_t t; bool is_running; };
 status mutex_init(struct mutex *m, struct err *err);
 void mutex_release(struct mutex *m);
 static inline void mutex_lock(struct mutex *m) { (void) pthread_mutex_lock(&m->m); }
+static inline bool mutex_try_lock(struct mutex *m) { return pthread_mutex_trylock(&m->m) == 0; }
 static inline void mutex_unlock(struct mutex *m) { (void) pthread_mutex_unlock(&m->m); }
 
 status cond_init(struct cond *c, struct err *err);

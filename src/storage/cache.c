@@ -24,6 +24,7 @@
 #define SHARD_COUNT 64u
 #define BUCKET_COUNT_MIN 16u
 #define LINE_LEN 64u
+#define LOCK_TRIES 100u
 #define PREFETCH_LINES 16u
 #define CLOCK_ROUNDS 4u /* a block with the most chances falls in the fourth */
 
@@ -49,7 +50,9 @@ struct shard {
     uint32_t bucket_count, count; /* bucket_count is a power of two */
     struct resident *hand;        /* NULL when empty */
     uint64_t hits, misses, evictions;
+    uint8_t apart[2 * LINE_LEN - sizeof(struct mutex) - 2 * sizeof(void *) - 8 - 3 * sizeof(uint64_t)]; /* no two shards share a line */
 };
+_Static_assert(sizeof(struct shard) == 2 * LINE_LEN, "a shard fills its lines");
 
 struct cache {
     const struct mem *mem;
@@ -82,6 +85,15 @@ static void drop_ref(struct cache *c, struct resident *r) {
     uint32_t refs = atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel);
     assert(refs > 0);
     if (refs == 1) free_resident(c, r);
+}
+
+/* A lock is held for some tens of nanoseconds: sleeping for it costs a hundred times that. */
+static void lock_shard(struct shard *s) {
+    for (unsigned i = 0; i < LOCK_TRIES; i++) {
+        if (mutex_try_lock(&s->lock)) return;
+        for (unsigned n = 0; n < 8; n++) __asm__ volatile("" ::: "memory");
+    }
+    mutex_lock(&s->lock);
 }
 
 /* ---- one shard, under its lock ---- */
@@ -171,7 +183,7 @@ static void shrink(struct cache *c) {
         uint32_t idx = atomic_fetch_add_explicit(&c->victim_idx, 1, memory_order_relaxed) % SHARD_COUNT;
         struct shard *s = &c->shards[idx];
         struct resident *gone = NULL;
-        mutex_lock(&s->lock);
+        lock_shard(s);
         (void) sweep(s, bytes - c->bytes_max, &gone);
         mutex_unlock(&s->lock);
         for (struct resident *next; gone != NULL; gone = next) {
@@ -236,7 +248,7 @@ static inline void prefetch(const struct resident *r) {
 struct cached_block *cache_pin(struct cache *c, uint64_t segment_id, uint64_t at) {
     uint64_t hash = hash_place(segment_id, at);
     struct shard *s = shard_of(c, hash);
-    mutex_lock(&s->lock);
+    lock_shard(s);
     struct resident *r = find_in(s, hash, segment_id, at);
     if (r != NULL) {
         (void) atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
@@ -270,7 +282,7 @@ struct cached_block *cache_insert(struct cache *c, uint64_t segment_id, uint64_t
     r->at = at;
     r->priority = (uint8_t) priority;
     r->chances = chances_at_insert[priority];
-    mutex_lock(&s->lock);
+    lock_shard(s);
     struct resident *first = find_in(s, hash, segment_id, at);
     if (first != NULL) {
         (void) atomic_fetch_add_explicit(&first->refs, 1, memory_order_relaxed);
@@ -302,7 +314,7 @@ void cache_forget_segment(struct cache *c, uint64_t segment_id) {
     for (uint32_t i = 0; i < SHARD_COUNT; i++) {
         struct shard *s = &c->shards[i];
         struct resident *gone = NULL;
-        mutex_lock(&s->lock);
+        lock_shard(s);
         struct resident *r = s->hand;
         for (uint32_t n = s->count; n > 0; n--) {
             struct resident *next = r->clock_next;
@@ -326,7 +338,7 @@ struct cache_stat cache_stat(struct cache *c) {
     size_t idle = 0, tables = sizeof(*c);
     for (uint32_t i = 0; i < SHARD_COUNT; i++) {
         struct shard *s = &c->shards[i];
-        mutex_lock(&s->lock);
+        lock_shard(s);
         struct resident *r = s->hand;
         for (uint32_t n = s->count; n > 0; n--, r = r->clock_next) {
             if (atomic_load_explicit(&r->refs, memory_order_relaxed) == 1) idle += resident_len(r->block.len);

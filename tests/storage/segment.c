@@ -6,10 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "os/thread.h"
 #include "support/mem_fail.h"
 #include "support/segment_run.h"
 
+#define GOLDEN_LEN 1801
+#define GOLDEN_HASH 0xc399501b27d5220eu
 #define CACHE_LEN ((size_t) 4 << 20)
 
 static const struct run_shape shapes[] = {
@@ -420,6 +423,38 @@ Test(segment, serves_many_readers) {
     for (int i = 0; i < 4; i++) thread_join(&readers[i].thread);
     cr_assert_gt(cache_stat(f.cache).evictions, 0);
     close_fixture(&f);
+}
+
+/* The bytes of version 1, uncompressed as compressors change. When this fails the format has changed: then it needs a version. */
+Test(segment, bytes_are_those_of_the_first_version) {
+    struct test_store t;
+    struct segment_writer *w;
+    struct segment_meta meta;
+    struct fragments *f;
+    struct err err = ERR_INIT;
+    struct segment_opts opts = {.leaf_len = 256, .compression = COMPRESS_NONE, .filter_bits_per_key = 10};
+    struct range_delete range = {SLICE_LIT("golden-10"), SLICE_LIT("golden-20"), 77};
+    test_store_open(&t);
+    cr_assert_eq(segment_writer_new(t.store, mem_default(), &opts, 42, 1, &w, &err), ST_OK);
+    for (unsigned i = 0; i < 100; i++) {
+        char key[32], value[32];
+        int key_len = snprintf(key, sizeof(key), "golden-%02u", i / 2), value_len = snprintf(value, sizeof(value), "value %u", i * i);
+        struct entry e = {.key = slice_of(key, (size_t) key_len), .value = slice_of(value, (size_t) value_len), .seq = 300 - i, .kind = ENTRY_PUT};
+        if (i % 10 == 3) e = (struct entry){.key = e.key, .seq = e.seq, .kind = ENTRY_DELETE};
+        cr_assert_eq(segment_writer_add(w, &e, &err), ST_OK);
+    }
+    cr_assert_eq(fragments_new(mem_default(), &range, 1, &f, &err), ST_OK);
+    cr_assert_eq(segment_writer_range_deletes(w, f, &err), ST_OK);
+    fragments_unref(f);
+    cr_assert_eq(segment_writer_finish(w, &meta, &err), ST_OK);
+    uint8_t bytes[8192] = {0};
+    cr_assert_leq(meta.file_len, sizeof(bytes));
+    cr_assert_eq(store_read(t.store, meta.extents[0].at, bytes, meta.file_len, &err), ST_OK);
+    cr_assert_eq(meta.height, 2);
+    cr_assert_eq(meta.file_len, GOLDEN_LEN, "%lu bytes", (unsigned long) meta.file_len);
+    cr_assert_eq(hash64(bytes, meta.file_len, 0), GOLDEN_HASH, "hash %016lx", (unsigned long) hash64(bytes, meta.file_len, 0));
+    segment_meta_release(mem_default(), &meta);
+    test_store_close(&t);
 }
 
 Test(segment, empty_writer_makes_a_segment_without_extents) {
