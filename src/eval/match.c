@@ -10,6 +10,8 @@
  * Answers travel as small integers: YES, NO, or FAILED with the error kept aside. */
 #include "eval/match.h"
 
+#include <assert.h>
+
 #include "bson/compare.h"
 #include "bson/number.h"
 #include "base/codes.h"
@@ -304,6 +306,22 @@ status match_value(const struct matcher *m, struct bval v, bool *matches, struct
     return ask(m->root, &s, matches, err);
 }
 
+status match_first_element(const struct matcher *m, struct bdoc array, struct bval *element, struct err *err) {
+    struct failure f = {ST_OK, err};
+    struct field_scan scan = field_scan_of(array);
+    struct field e;
+    assert(m->root->op == MATCH_ELEM_MATCH_OBJECT || m->root->op == MATCH_ELEM_MATCH_VALUE);
+    *element = BVAL_MISSING;
+    while (field_next(&scan, &e)) {
+        enum answer a = test_element(m->root, e.value, &f);
+        if (a == FAILED) return f.st;
+        if (a == NO) continue;
+        *element = e.value;
+        break;
+    }
+    return ST_OK;
+}
+
 /* --- positions ------------------------------------------------------------------------------------------------- */
 
 static bool path_starts_with(const struct path *p, const struct path *prefix) {
@@ -316,10 +334,8 @@ static bool path_starts_with(const struct path *p, const struct path *prefix) {
 
 static bool element_fits(const struct match_node *n, uint32_t part, struct bval element) {
     struct failure f = {ST_OK, NULL};
-    if (n->op == MATCH_ELEM_MATCH_OBJECT || n->op == MATCH_ELEM_MATCH_VALUE) {
-        if (n->path.part_count == part) return test_element(n, element, &f) == YES;
-    }
-    if (n->path.part_count == part) return test_value(n, element, &f) == YES;
+    bool is_elem_match = n->op == MATCH_ELEM_MATCH_OBJECT || n->op == MATCH_ELEM_MATCH_VALUE;
+    if (n->path.part_count == part) return (is_elem_match ? test_element(n, element, &f) : test_value(n, element, &f)) == YES;
     return element.type == B_DOCUMENT && walk_path(n, element, part, &f) == YES;
 }
 

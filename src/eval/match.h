@@ -82,6 +82,8 @@ status match_doc(const struct matcher *m, struct bdoc doc, bool *matches, struct
 status match_node_doc(const struct matcher *m, const struct match_node *node, struct bdoc doc, bool *matches, struct err *err);
 /* One value against predicates: it stands for what the first part of every path names ($pull conditions compile {"": condition}). */
 status match_value(const struct matcher *m, struct bval v, bool *matches, struct err *err);
+/* The first element of the array that satisfies the $elemMatch of a query that is nothing else, {"": {$elemMatch: ...}}; B_MISSING when none does. */
+status match_first_element(const struct matcher *m, struct bdoc array, struct bval *element, struct err *err);
 /* The position of the first element of the array at `path` that makes a predicate of the query on that path (or below it) true; for positional projection. -1: none. */
 int64_t match_position(const struct matcher *m, struct bdoc doc, const struct path *path);
 
