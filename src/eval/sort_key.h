@@ -20,7 +20,7 @@ struct sort_pattern {
 
 /* Directions 1, -1 (also as double, long); else MongoDB's codes. Limit of fields. */
 status sort_pattern_parse(struct arena *arena, struct bdoc doc, struct sort_pattern *out, struct err *err);
-/* Appends the document's sort key. An array sorts by its least element ascending, its greatest descending; an empty array as undefined, below null; a missing field as null. Two parallel arrays: 2 BadValue
+/* Appends the document's sort key. An array sorts by its least element ascending, its greatest descending; an empty array as undefined and a missing field as null, which are one in keys, so that an index gives the same order. Two parallel arrays: 2 BadValue
  * "cannot sort with keys that are parallel arrays". */
 status sort_key_append(const struct sort_pattern *p, struct bdoc doc, double text_score, struct arena *scratch, struct buf *key, struct err *err);
 
