@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
+#include "bson/json.h"
+
 const char *case_get(const struct case_block *c, const char *key) {
     for (int i = 0; i < c->line_count; i++) {
         if (c->lines[i].key != NULL && strcmp(c->lines[i].key, key) == 0) return c->lines[i].value;
@@ -13,10 +16,22 @@ const char *case_get(const struct case_block *c, const char *key) {
     return NULL;
 }
 
+/* NULL when it is no JSON. Not libbson's reader: that one takes {"$type": 2} for a broken binary. */
+static bson_t *parse_json(const char *text, struct err *err) {
+    struct buf buf;
+    bool is_array;
+    size_t used;
+    bson_t *b = NULL;
+    buf_init(&buf, mem_default());
+    if (json_parse(slice_str(text), JSON_STRICT, &buf, &is_array, &used, err) == ST_OK) b = bson_new_from_data(buf.p, buf.len);
+    buf_release(&buf);
+    return b;
+}
+
 bson_t *case_json(const struct case_block *c, const char *text) {
-    bson_error_t e;
-    bson_t *b = bson_new_from_json((const uint8_t *) text, -1, &e);
-    cr_assert(b != NULL, "%s: %s: not JSON: %s: %s", c->file, c->name, text, e.message);
+    struct err err = ERR_INIT;
+    bson_t *b = parse_json(text, &err);
+    cr_assert(b != NULL, "%s: %s: not JSON: %s: %s", c->file, c->name, text, err.text);
     return b;
 }
 
@@ -47,9 +62,8 @@ static char *tidy(char *json) {
 
 /* Relaxed when nothing is lost by it. */
 static char *shortest_json(const bson_t *b) {
-    bson_error_t e;
     char *relaxed = bson_as_relaxed_extended_json(b, NULL);
-    bson_t *back = bson_new_from_json((const uint8_t *) relaxed, -1, &e);
+    bson_t *back = parse_json(relaxed, NULL);
     bool is_exact = back != NULL && bson_equal(back, b);
     if (back != NULL) bson_destroy(back);
     if (!is_exact) {
@@ -62,9 +76,8 @@ static char *shortest_json(const bson_t *b) {
 void case_answer_doc(struct case_block *c, int i, const char *key, struct bdoc d) {
     struct case_line *l = &c->lines[i];
     bson_t actual;
-    bson_error_t e;
     cr_assert(bson_init_static(&actual, d.p, d.len), "%s: %s: the result is no BSON", c->file, c->name);
-    bson_t *want = bson_new_from_json((const uint8_t *) l->value, -1, &e);
+    bson_t *want = parse_json(l->value, NULL);
     bool is_equal = false;
     if (want != NULL && strcmp(l->key, key) == 0) {
         char *a = bson_as_canonical_extended_json(&actual, NULL), *w = bson_as_canonical_extended_json(want, NULL);
