@@ -1,8 +1,12 @@
 /* A text index: documents' words as postings in the same keyspace and the same transaction. Layout and formulas: docs/FORMAT.md.
  *
- * A document gets a number from kv_sequence (an update is a new number). A transaction only adds: small immutable blocks keyed (term, first number),
- * a delete mark per number, statistics by kv_add; so concurrent inserts of common words never conflict. text_consolidate, an ordinary transaction, folds small
- * blocks into full ones and drops marked numbers. */
+ * A document gets a number from kv_sequence (an update is a new number). A transaction only adds: small immutable blocks keyed
+ * (term, first number) and a delete mark per number; so concurrent inserts of common words never conflict. text_consolidate, an
+ * ordinary transaction, folds small blocks into full ones and drops marked numbers.
+ *
+ * T1  A number is live when it has no delete mark and, if the index carries the stale flag, when its locator's number is it.
+ * T2  Numbers are never used again; a block holds ascending numbers, and blocks of one term may overlap in their ranges.
+ * T3  A document's score for a term is a constant of the document (MongoDB's formula), kept in its posting. */
 #ifndef ELMO_INDEX_TEXT_TEXT_H
 #define ELMO_INDEX_TEXT_TEXT_H
 
@@ -32,24 +36,34 @@ status text_query_parse(const struct text_index *ix, struct slice search, struct
 
 struct text_hit { struct slice locator; double score; }; /* until the next call */
 struct text_search;
-/* ranked: best score first (ties by number), stopping early after `limit` hits (0: all) by skipping blocks that cannot win; not ranked: in number order, scores computed all the same when `with_score`. */
-struct text_search_opts { bool ranked, with_score; uint64_t limit; };
+/* ranked: best score first (ties by number), stopping early after `limit` hits (0: all) by skipping blocks that cannot win; not ranked: in
+ * number order. Phrases, and words where case or diacritics count, are checked on the documents themselves, before a hit counts. */
+struct text_search_opts {
+    bool ranked, with_score;
+    uint64_t limit;
+};
 status text_search_open(const struct text_index *ix, struct kv_txn *txn, const struct text_query *q, const struct text_search_opts *opts, const struct mem *mem, struct text_search **out, struct err *err);
 status text_search_next(struct text_search *s, struct text_hit *hit, struct err *err); /* ST_END */
 void text_search_rest(struct text_search *s);
 void text_search_close(struct text_search *s);
 uint64_t text_search_keys_examined(const struct text_search *s);
-/* Does this document match the query, by analysing it anew? For phrases and for checks. */
+/* Does this document match the query, by analysing it anew? */
 status text_query_matches(const struct text_index *ix, const struct text_query *q, struct bdoc doc, struct arena *scratch, bool *matches, double *score, struct err *err);
 
 /* About how many documents match; from statistics. */
 status text_estimate(const struct text_index *ix, struct kv_txn *txn, const struct text_query *q, uint64_t *documents, struct err *err);
 
 /* Folds small blocks into full ones: one bounded step in a transaction of its own; *more tells that there is more to do. A conflict is not an error: nothing was done. */
-status text_consolidate(const struct text_index *ix, bool *more, struct err *err);
+status text_consolidate(const struct text_index *ix, const struct mem *mem, bool *more, struct err *err);
 
-/* Every document of the collection is represented by exactly one live number, and postings agree with the analyser: calls `found` per fault. */
-status text_check(const struct text_index *ix, struct kv_txn *txn, status (*get)(void *ctx, struct slice locator, struct bdoc *doc, struct err *err), void *get_ctx,
-                  uint64_t document_count, void (*found)(void *ctx, const char *text), void *ctx, struct err *err);
+/* Verifies that every document is represented by exactly one live number and that the postings of the live numbers are those that the
+ * analyser gives: hand every document of the collection to text_checker_add, in any order, then finish. `found` gets a text per fault. */
+struct text_checker;
+status text_checker_new(const struct text_index *ix, struct kv_txn *txn, const struct mem *mem, void (*found)(void *ctx, const char *text), void *ctx,
+                        struct text_checker **out, struct err *err);
+status text_checker_add(struct text_checker *c, struct slice locator, struct bdoc doc, struct err *err);
+/* Frees it. *postings (may be NULL): of live numbers. */
+status text_checker_finish(struct text_checker *c, uint64_t *postings, struct err *err);
+void text_checker_abort(struct text_checker *c);
 
 #endif
