@@ -24,6 +24,7 @@ enum { OP_RANGE = 100 };
 struct op {
     uint8_t kind;          /* enum entry_kind or OP_RANGE */
     bool is_blind;
+    bool is_undone;        /* rolled back or refused: only its claim on the key stays (storage/intents.h) */
     uint32_t statement;
     struct slice key, value; /* OP_RANGE: lo, hi */
 };
@@ -200,7 +201,7 @@ static struct state see(const struct mtxn *t, struct slice name, uint32_t statem
         const struct op *op = &t->ops[point < range ? point : range];
         if (point < range) i++;
         else r++;
-        if (op->statement >= statement) continue;
+        if (op->is_undone || op->statement >= statement) continue;
         if (op->kind != OP_RANGE) apply(&s, op->kind, op->value);
         else if (slice_compare(op->key, name) <= 0 && slice_compare(name, op->value) < 0) s = (struct state){0};
     }
@@ -255,7 +256,8 @@ static status write_op(struct kv_txn *txn, struct op op, struct err *err) {
     if (op.key.len > KV_KEY_LEN_MAX || (op.kind != OP_RANGE && op.key.len == 0)) return RAISE(err, ST_INVALID, "bad key length");
     if (op.kind != OP_RANGE && op.value.len > KV_VALUE_LEN_MAX) return RAISE(err, ST_TOO_LARGE, "value too long");
     if (op.kind == OP_RANGE && slice_compare(op.key, op.value) >= 0) return ST_OK;
-    if (!op.is_blind && (conflicts_with_pending(t, &op) || conflicts_with_committed(t, &op))) return RAISE(err, ST_CONFLICT, "write conflict");
+    if (!op.is_blind && conflicts_with_pending(t, &op)) return RAISE(err, ST_CONFLICT, "write conflict");
+    op.is_undone = !op.is_blind && conflicts_with_committed(t, &op);
     op.statement = t->statement;
     op.key = copy(op.key);
     op.value = copy(op.value);
@@ -265,7 +267,7 @@ static status write_op(struct kv_txn *txn, struct op op, struct err *err) {
     if (op.kind == OP_RANGE) {
         t->range_ops = grow(t->range_ops, &t->range_cap, t->range_count + 1, sizeof(*t->range_ops));
         t->range_ops[t->range_count++] = at;
-        return ST_OK;
+        return op.is_undone ? RAISE(err, ST_CONFLICT, "write conflict") : ST_OK;
     }
     t->order = grow(t->order, &t->order_cap, t->order_count + 1, sizeof(*t->order));
     size_t i = find_op(t, op.key);
@@ -273,7 +275,7 @@ static status write_op(struct kv_txn *txn, struct op op, struct err *err) {
     memmove(&t->order[i + 1], &t->order[i], (t->order_count - i) * sizeof(*t->order));
     t->order[i] = at;
     t->order_count++;
-    return ST_OK;
+    return op.is_undone ? RAISE(err, ST_CONFLICT, "write conflict") : ST_OK;
 }
 
 static status put(struct kv_txn *t, struct slice key, struct slice value, struct err *err) {
@@ -299,15 +301,7 @@ static struct kv_mark mark(struct kv_txn *t) { return (struct kv_mark){txn_of(t)
 
 static void rollback_to(struct kv_txn *txn, struct kv_mark to) {
     struct mtxn *t = txn_of(txn);
-    size_t kept = 0;
-    for (size_t i = 0; i < t->order_count; i++)
-        if (t->order[i] < to.at) t->order[kept++] = t->order[i];
-    t->order_count = kept;
-    while (t->range_count > 0 && t->range_ops[t->range_count - 1] >= to.at) t->range_count--;
-    while (t->op_count > to.at) {
-        drop(t->ops[--t->op_count].key);
-        drop(t->ops[t->op_count].value);
-    }
+    for (size_t i = to.at; i < t->op_count; i++) t->ops[i].is_undone = true;
 }
 
 /* --- reading --- */
@@ -464,7 +458,7 @@ static void abort_txn(struct kv_txn *txn) {
     struct mtxn *t = txn_of(txn), **at = &t->m->open;
     while (*at != t) at = &(*at)->next;
     *at = t->next;
-    rollback_to(txn, (struct kv_mark){0, 0});
+    for (size_t i = 0; i < t->op_count; i++) drop(t->ops[i].key), drop(t->ops[i].value);
     for (size_t i = 0; i < t->held_count; i++) drop(t->held[i].key);
     free(t->held);
     free(t->ops);
@@ -488,6 +482,7 @@ static status commit(struct kv_txn *txn, enum kv_sync sync, struct err *err) {
     if (t->op_count > 0) m->seq++;
     for (size_t i = 0; i < t->op_count; i++) {
         const struct op *op = &t->ops[i];
+        if (op->is_undone) continue;
         if (op->kind == OP_RANGE) commit_range(m, op, m->seq);
         else add_version(m, op->key, op->kind, op->value, m->seq, false);
     }
