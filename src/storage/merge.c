@@ -142,12 +142,13 @@ static status settle(struct level_source *s, status st, bool backward, struct er
     return st;
 }
 
-/* The first run whose greatest key is not below `key` (count: none). */
+/* The first run whose bounds do not end before `key` (count: none): those before it hold smaller keys only, those behind it greater ones. */
 static size_t run_for(const struct level_source *s, struct slice key) {
     size_t lo = 0, hi = s->count;
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
-        if (slice_compare(s->runs[mid]->meta->max_key, key) < 0) lo = mid + 1;
+        int c = slice_compare(s->runs[mid]->meta->max_key, key);
+        if (c < 0 || (c == 0 && s->runs[mid]->meta->max_is_exclusive)) lo = mid + 1;
         else hi = mid;
     }
     return lo;

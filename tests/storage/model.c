@@ -4,7 +4,8 @@
  * memtables are flushed, levels merged, the database checked and opened again. One parameter per set of options.
  *
  *   ELMO_MODEL_OPS   operations per set, default 200,000
- *   ELMO_MODEL_SEED  the seed, default 1 */
+ *   ELMO_MODEL_SEED  the seed, default 1
+ *   ELMO_MODEL_SET   only the set with this number */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <stdio.h>
@@ -368,6 +369,7 @@ ParameterizedTestParameters(model, agrees_with_the_engine) {
 
 ParameterizedTest(size_t *number, model, agrees_with_the_engine, .timeout = 1200) {
     static struct world w;
+    if (from_env("ELMO_MODEL_SET", *number) != *number) return;
     w = (struct world){.set = &sets[*number], .seed = from_env("ELMO_MODEL_SEED", 1)};
     chance_init(&w.chance, w.seed * 1000 + *number);
     cr_assert_eq(env_memory_new(mem_default(), &w.env, NULL), ST_OK);
