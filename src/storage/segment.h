@@ -1,7 +1,7 @@
 /* Segments: immutable B+trees of variable-length blocks, bulk-loaded from a sorted run. Byte layout: docs/FORMAT.md.
  *
- * Leaf blocks (about 16 KiB before compression) keep their common key prefix once, a slot array for binary search with the first key
- * bytes after the prefix in the slots, so that a search touches few cache lines; a key is read in place as prefix + suffix when a caller can take it so. Inner blocks hold shortened
+ * Leaf blocks (about 16 KiB before compression) keep their common key prefix once. A slot array for binary search, with the first key bytes after the
+ * prefix, is made when a block is loaded and verified, so that a search touches few cache lines and the disk holds no slots. Inner blocks hold shortened
  * separators, child references (place, length, checksum) and entry counts. A filter (about 10 bits a key, 1 % false positives) over user keys answers "surely absent".
  *
  * A value of LARGE_LEN_MIN or more lies in extents of its own, written before the entry that refers to it; exactly one entry in one segment owns it, merges carry
