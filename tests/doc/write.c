@@ -6,6 +6,8 @@
 #include "base/chance.h"
 #include "support/doc_db.h"
 #include "support/kv_fail.h"
+#include "support/mem_fail.h"
+#include "support/model_kv.h"
 #include "support/random_bson.h"
 
 static void ok(struct doc_db *t, status st) { cr_assert_eq(st, ST_OK, "%s", t->err.text); }
@@ -262,4 +264,31 @@ Test(write, indexes_of_every_kind_agree_with_their_documents_over_random_writes)
     for (int i = 0; i < MODEL_DOCS; i++) buf_release(&slots[i].doc);
     buf_release(&scratch);
     doc_close(&t);
+}
+
+Test(write, no_memory_at_any_allocation_leaves_the_transaction_as_it_was) {
+    for (uint64_t n = 1;; n++) {
+        struct mem_fail mf;
+        struct doc_db t;
+        mem_fail_init(&mf, 0);
+        mf.once = true;
+        cr_assert_eq(doc_try_open(&t, model_kv_new(), &mf.mem), ST_OK);
+        ok(&t, create_index(&t, "{'key': {'a': 1}}"));
+        ok(&t, create_index(&t, "{'key': {'b': 1, 'a': -1}}"));
+        ok(&t, create_index(&t, "{'key': {'u': 1}, 'unique': true}"));
+        op_release(&t.op);
+        op_init(&t.op, t.db);
+        struct kv_txn *txn = begin_txn(&t, false);
+        mf.count = 0;
+        mf.fail_at = n;
+        status st = write_in(&t, txn, (struct bdoc){0}, json("{'_id': 1, 'a': [1, 2, 3], 'b': 'x', 'u': 1}"));
+        bool hit = mem_fail_hit(&mf);
+        mf.fail_at = 0;
+        cr_assert_eq(st, hit ? ST_NOMEM : ST_OK, "allocation %llu", (unsigned long long) n);
+        ok(&t, kv_commit(txn, KV_SYNC, &t.err));
+        assert_sound(&t, st == ST_OK);
+        doc_close(&t);
+        cr_assert_eq(mem_fail_live(&mf), 0);
+        if (!hit) break;
+    }
 }
