@@ -91,7 +91,7 @@ static status take_nothing(struct spec_parser *p, const char *option, struct bva
 
 /* False is what elmo does anyhow. */
 static status refuse_true(struct spec_parser *p, const char *option, struct bval v) {
-    bool is_wanted;
+    bool is_wanted = false;
     char what[64];
     TRY(parse_bool(p, option, v, &is_wanted));
     (void) snprintf(what, sizeof(what), "The index option '%s' is", option);
