@@ -75,6 +75,13 @@ static bool is_zero(const uint8_t *p, size_t len) {
     return true;
 }
 
+/* What a first write into an empty slot can leave when it is cut: not even the first sector, or a part of the magic. */
+static bool is_partial(const uint8_t *in) {
+    size_t n = 0;
+    while (n < sizeof(magic) && in[n] == magic[n]) n++;
+    return n > 0 ? is_zero(in + n, UNIT_LEN - n) : is_zero(in, SECTOR_LEN);
+}
+
 static void read_fields(const uint8_t *in, struct superblock *sb) {
     struct store_head *head = &sb->head;
     *sb = (struct superblock){0};
@@ -122,7 +129,7 @@ static status check_fields(const uint8_t *in, uint32_t slot, const struct superb
 status superblock_decode(const uint8_t in[UNIT_LEN], uint32_t slot, struct superblock *out, enum superblock_state *state,
                          struct err *err) {
     if (memcmp(in, magic, sizeof(magic)) != 0) {
-        *state = is_zero(in, UNIT_LEN) ? SUPERBLOCK_EMPTY : is_zero(in, SECTOR_LEN) ? SUPERBLOCK_PARTIAL : SUPERBLOCK_FOREIGN;
+        *state = is_zero(in, UNIT_LEN) ? SUPERBLOCK_EMPTY : is_partial(in) ? SUPERBLOCK_PARTIAL : SUPERBLOCK_FOREIGN;
         return ST_OK;
     }
     *state = SUPERBLOCK_TORN;

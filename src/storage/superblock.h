@@ -30,7 +30,7 @@ void superblock_encode(const struct superblock *sb, uint8_t out[UNIT_LEN]);
 enum superblock_state {
     SUPERBLOCK_EMPTY,   /* all zeros: never written */
     SUPERBLOCK_FOREIGN, /* does not begin as one of ours */
-    SUPERBLOCK_PARTIAL, /* begins with a sector of zeros, but goes on otherwise: a first write that was torn, or foreign */
+    SUPERBLOCK_PARTIAL, /* a sector of zeros and then something, or a piece of the magic alone: a first write that was torn, or foreign */
     SUPERBLOCK_TORN,    /* begins as one, but the checksum is wrong */
     SUPERBLOCK_WHOLE,
 };

@@ -298,14 +298,15 @@ Test(store, reuses_space_two_commits_later_and_not_before) {
     new_bench(&b, mem_default(), 1);
     cr_assert_eq(open_bench(&b, &create, NULL), ST_OK);
     struct store_head head = *store_head(b.store);
+    head.flags = 0; /* a clean commit would write two superblocks */
     cr_assert_eq(store_alloc(b.store, 40000, 1, &a, &n, NULL), ST_OK);
     cr_assert_eq(store_commit(b.store, &b.m, &head, &a, 1, &err), ST_OK, "%s", err.text);
     cr_assert_eq(store_alloc(b.store, 40000, 1, &other, &n, NULL), ST_OK);
-    cr_expect_neq(other.at, a.at, "the older superblock may still refer to it");
+    cr_expect(other.at >= a.at + a.len || other.at + other.len <= a.at, "the older superblock may still refer to it");
     store_forfeit(b.store, &other, 1);
     cr_assert_eq(store_commit(b.store, &b.m, &head, NULL, 0, &err), ST_OK);
     cr_assert_eq(store_alloc(b.store, 40000, 1, &other, &n, NULL), ST_OK);
-    cr_expect_eq(other.at, a.at, "now nothing does");
+    cr_expect(other.at < a.at + a.len && other.at + other.len > a.at, "now nothing does");
     close_bench(&b);
     sim_free(b.sim);
 }
@@ -317,6 +318,7 @@ Test(store, shrinks_the_file_when_its_end_is_free) {
     new_bench(&b, mem_default(), 1);
     cr_assert_eq(open_bench(&b, &create, NULL), ST_OK);
     struct store_head head = *store_head(b.store);
+    head.flags = 0;
     cr_assert_eq(store_alloc(b.store, 100 << 20, 8, big, &n, NULL), ST_OK);
     cr_expect_geq(store_space(b.store).file_len, 100 << 20);
     cr_assert_eq(store_commit(b.store, &b.m, &head, big, n, NULL), ST_OK);
@@ -456,7 +458,7 @@ Test(store, refuses_what_it_does_not_understand) {
 }
 
 Test(store, refuses_files_that_are_not_databases_and_leaves_them_alone) {
-    static const char *const contents[] = {"hello", "SQLite format 3", "\x89" "ELMO\r\n\x1a"};
+    static const char *const contents[] = {"hello", "SQLite format 3", "\x89" "ELMO\r\n\x1a and more"};
     for (size_t i = 0; i < 3; i++) {
         struct bench b;
         struct err err = ERR_INIT;
@@ -472,6 +474,28 @@ Test(store, refuses_files_that_are_not_databases_and_leaves_them_alone) {
         cr_expect_str_eq(back, contents[i]);
         file_close(f);
         sim_free(b.sim);
+    }
+}
+
+Test(store, a_creation_that_was_cut_short_begins_anew) {
+    /* whatever a prefix of the first superblock, or its sectors in any order, may leave in slot 1 */
+    uint8_t slot[UNIT_LEN];
+    struct superblock sb = {.head = {.format_version = 1, .generation = 1}};
+    superblock_encode(&sb, slot);
+    for (size_t len = 0; len < UNIT_LEN; len += len < 20 ? 1 : 300) {
+        for (int missing = 0; missing < 2; missing++) {
+            struct bench b;
+            struct err err = ERR_INIT;
+            uint8_t part[2 * UNIT_LEN] = {0};
+            memcpy(part + UNIT_LEN, slot, len);
+            if (missing) memset(part + UNIT_LEN, 0, 512);
+            new_bench(&b, mem_default(), len);
+            overwrite(&b, 0, part, sizeof(part));
+            cr_assert_eq(open_bench(&b, &create, &err), ST_OK, "%zu bytes: %s", len, err.text);
+            cr_assert_eq(commit_once(&b, 0, &err), ST_OK);
+            close_bench(&b);
+            sim_free(b.sim);
+        }
     }
 }
 
