@@ -117,7 +117,9 @@ static bool to_date(struct extended *x) {
     if (x->count != 1) return false;
     if (is_string(x->v)) {
         if (!date_parse(bval_string(x->v), &ms)) return false;
-    } else if (!bval_is_number(x->v) || !bnum_to_int64_exact(bnum_of(x->v), &ms)) {
+    } else if (x->v.type == B_INT64) {
+        ms = bval_int64(x->v);
+    } else {
         return false;
     }
     return put_u64(x, (uint64_t) ms);
@@ -188,7 +190,7 @@ static const struct extended_kind {
     {"$numberDecimal", B_DECIMAL, to_decimal, "$numberDecimal must be a string with a number of at most 34 digits"},
     {"$binary", B_BINARY, to_binary, "$binary must be {base64: string, subType: string of two hexadecimal digits}"},
     {"$uuid", B_BINARY, to_uuid, "$uuid must be a string like \"73ffd264-44b3-4c69-90e8-e7d1dfc035d4\""},
-    {"$date", B_DATE, to_date, "$date must be an ISO 8601 string or milliseconds since 1970"},
+    {"$date", B_DATE, to_date, "$date must be an ISO 8601 string or {$numberLong: milliseconds since 1970}"},
     {"$timestamp", B_TIMESTAMP, to_timestamp, "$timestamp must be {t: seconds, i: increment}, both unsigned 32-bit integers"},
     {"$regularExpression", B_REGEX, to_regex, "$regularExpression must be {pattern: string, options: string}"},
     {"$symbol", B_SYMBOL, to_symbol, "$symbol must be a string"},
