@@ -11,7 +11,7 @@ struct cursors {
     struct env *env;
     const struct mem *mem;
     struct mutex mutex;
-    struct cursor *buckets[BUCKET_COUNT];
+    struct client_cursor *buckets[BUCKET_COUNT];
     size_t count;
     uint64_t swept_at_ms;
 };
@@ -34,9 +34,9 @@ void cursors_free(struct cursors *cs) {
     if (cs == NULL) return;
     for (size_t i = 0; i < BUCKET_COUNT; i++) {
         while (cs->buckets[i] != NULL) {
-            struct cursor *c = cs->buckets[i];
+            struct client_cursor *c = cs->buckets[i];
             cs->buckets[i] = c->next;
-            cursor_free(cs, c);
+            client_cursor_free(cs, c);
         }
     }
     mutex_release(&cs->mutex);
@@ -45,8 +45,8 @@ void cursors_free(struct cursors *cs) {
 
 static size_t ns_len(struct ns ns) { return ns.db.len + ns.coll.len; }
 
-status cursor_new(struct cursors *cs, struct ns ns, struct find *find, struct cursor **out, struct err *err) {
-    struct cursor *c = mem_new(cs->mem, struct cursor);
+status client_cursor_new(struct cursors *cs, struct ns ns, struct find *find, struct client_cursor **out, struct err *err) {
+    struct client_cursor *c = mem_new(cs->mem, struct client_cursor);
     uint8_t *names = mem_alloc(cs->mem, ns_len(ns));
     if (c == NULL || names == NULL) {
         if (c != NULL) mem_delete(cs->mem, c);
@@ -63,17 +63,17 @@ status cursor_new(struct cursors *cs, struct ns ns, struct find *find, struct cu
     return ST_OK;
 }
 
-void cursor_free(struct cursors *cs, struct cursor *c) {
+void client_cursor_free(struct cursors *cs, struct client_cursor *c) {
     if (c == NULL) return;
     if (c->find != NULL) find_close(c->find);
     buf_release(&c->rows);
     buf_release(&c->held);
-    union { const uint8_t *p; void *free; } names = {.p = c->ns.db.p}; /* cursor_new allocated it */
+    union { const uint8_t *p; void *free; } names = {.p = c->ns.db.p}; /* client_cursor_new allocated it */
     mem_free(cs->mem, names.free, ns_len(c->ns));
     mem_delete(cs->mem, c);
 }
 
-status cursor_next(struct op *op, struct cursor *c, struct bdoc *doc, struct err *err) {
+status client_cursor_next(struct op *op, struct client_cursor *c, struct bdoc *doc, struct err *err) {
     if (c->has_held) {
         c->has_held = false;
         *doc = bdoc_of(c->held.p);
@@ -86,27 +86,27 @@ status cursor_next(struct op *op, struct cursor *c, struct bdoc *doc, struct err
     return ST_OK;
 }
 
-status cursor_hold(struct cursor *c, struct bdoc doc, struct err *err) {
+status client_cursor_hold(struct client_cursor *c, struct bdoc doc, struct err *err) {
     buf_clear(&c->held);
     if (!buf_append(&c->held, doc.p, doc.len)) return RAISE(err, ST_NOMEM, "no memory to keep a document for the next batch");
     c->has_held = true;
     return ST_OK;
 }
 
-static struct cursor **find_slot(struct cursors *cs, int64_t id) {
-    struct cursor **at = &cs->buckets[(uint64_t) id % BUCKET_COUNT];
+static struct client_cursor **find_slot(struct cursors *cs, int64_t id) {
+    struct client_cursor **at = &cs->buckets[(uint64_t) id % BUCKET_COUNT];
     while (*at != NULL && (*at)->id != id) at = &(*at)->next;
     return at;
 }
 
 /* Under the mutex: unlinks cursors that have idled too long, as a list. */
-static struct cursor *unlink_idle(struct cursors *cs, uint64_t now_ms) {
-    struct cursor *old = NULL;
+static struct client_cursor *unlink_idle(struct cursors *cs, uint64_t now_ms) {
+    struct client_cursor *old = NULL;
     if (now_ms - cs->swept_at_ms < CURSOR_IDLE_MS / 10) return NULL;
     cs->swept_at_ms = now_ms;
     for (size_t i = 0; i < BUCKET_COUNT; i++) {
-        for (struct cursor **at = &cs->buckets[i]; *at != NULL;) {
-            struct cursor *c = *at;
+        for (struct client_cursor **at = &cs->buckets[i]; *at != NULL;) {
+            struct client_cursor *c = *at;
             if (c->is_busy || c->no_timeout || now_ms - c->used_at_ms < CURSOR_IDLE_MS) {
                 at = &c->next;
                 continue;
@@ -120,15 +120,15 @@ static struct cursor *unlink_idle(struct cursors *cs, uint64_t now_ms) {
     return old;
 }
 
-static void free_list(struct cursors *cs, struct cursor *list) {
+static void free_list(struct cursors *cs, struct client_cursor *list) {
     while (list != NULL) {
-        struct cursor *c = list;
+        struct client_cursor *c = list;
         list = c->next;
-        cursor_free(cs, c);
+        client_cursor_free(cs, c);
     }
 }
 
-int64_t cursors_put(struct cursors *cs, struct cursor *c) {
+int64_t cursors_put(struct cursors *cs, struct client_cursor *c) {
     if (c->find != NULL) find_rest(c->find);
     uint64_t now_ms = cs->env->ops->monotonic_ns(cs->env) / 1000000;
     mutex_lock(&cs->mutex);
@@ -139,14 +139,14 @@ int64_t cursors_put(struct cursors *cs, struct cursor *c) {
             cs->env->ops->random(cs->env, &c->id, sizeof(c->id));
             c->id &= INT64_MAX;
         } while (c->id == 0 || *find_slot(cs, c->id) != NULL);
-        struct cursor **at = &cs->buckets[(uint64_t) c->id % BUCKET_COUNT];
+        struct client_cursor **at = &cs->buckets[(uint64_t) c->id % BUCKET_COUNT];
         c->next = *at;
         *at = c;
         cs->count++;
     }
     c->is_busy = false;
     int64_t id = c->id;
-    struct cursor *gone = NULL;
+    struct client_cursor *gone = NULL;
     if (c->is_killed) {
         *find_slot(cs, c->id) = c->next;
         cs->count--;
@@ -154,17 +154,17 @@ int64_t cursors_put(struct cursors *cs, struct cursor *c) {
         gone->next = NULL;
         id = 0;
     }
-    struct cursor *old = unlink_idle(cs, now_ms);
+    struct client_cursor *old = unlink_idle(cs, now_ms);
     mutex_unlock(&cs->mutex);
     free_list(cs, gone);
     free_list(cs, old);
     return id;
 }
 
-status cursors_take(struct cursors *cs, int64_t id, struct ns ns, struct cursor **out, struct err *err) {
+status cursors_take(struct cursors *cs, int64_t id, struct ns ns, struct client_cursor **out, struct err *err) {
     status st = ST_OK;
     mutex_lock(&cs->mutex);
-    struct cursor *c = *find_slot(cs, id);
+    struct client_cursor *c = *find_slot(cs, id);
     if (c == NULL || c->is_killed) {
         st = RAISE_CODE(err, CODE_CursorNotFound, "cursor id %lld not found", (long long) id);
     } else if (c->is_busy) {
@@ -182,21 +182,21 @@ status cursors_take(struct cursors *cs, int64_t id, struct ns ns, struct cursor 
 }
 
 /* Takes a busy cursor out of the table and frees it. */
-static void remove_cursor(struct cursors *cs, struct cursor *c) {
+static void remove_cursor(struct cursors *cs, struct client_cursor *c) {
     if (c->id != 0) {
         mutex_lock(&cs->mutex);
         *find_slot(cs, c->id) = c->next;
         cs->count--;
         mutex_unlock(&cs->mutex);
     }
-    cursor_free(cs, c);
+    client_cursor_free(cs, c);
 }
 
 bool cursors_kill(struct cursors *cs, int64_t id) {
-    struct cursor *gone = NULL;
+    struct client_cursor *gone = NULL;
     bool existed = false;
     mutex_lock(&cs->mutex);
-    struct cursor **at = find_slot(cs, id);
+    struct client_cursor **at = find_slot(cs, id);
     if (*at != NULL && !(*at)->is_killed) {
         existed = true;
         (*at)->is_killed = true;
@@ -220,25 +220,25 @@ size_t cursors_count(struct cursors *cs) {
 }
 
 /* Fills the batch array: *more tells that the cursor has not ended. */
-static status fill_batch(struct op *op, struct cursor *c, int64_t batch_size, struct bbuild *batch, bool *more, struct err *err) {
+static status fill_batch(struct op *op, struct client_cursor *c, int64_t batch_size, struct bbuild *batch, bool *more, struct err *err) {
     size_t start = batch->buf->len;
     *more = true;
     for (int64_t n = 0; batch_size < 0 || n < batch_size; n++) {
         struct bdoc doc;
-        status st = cursor_next(op, c, &doc, err);
+        status st = client_cursor_next(op, c, &doc, err);
         if (st == ST_END) {
             *more = false;
             return ST_OK;
         }
         TRY(st);
-        if (n > 0 && batch->buf->len - start + doc.len + 16 > BSON_LEN_MAX) return cursor_hold(c, doc, err);
+        if (n > 0 && batch->buf->len - start + doc.len + 16 > BSON_LEN_MAX) return client_cursor_hold(c, doc, err);
         bbuild_push(batch, (struct bval){doc.p, doc.len, B_DOCUMENT});
         if (batch->buf->failed) return RAISE(err, ST_NOMEM, "no memory for a batch of documents");
     }
     return ST_OK;
 }
 
-status cursor_reply(struct cursors *cs, struct op *op, struct cursor *c, const char *batch_name, int64_t batch_size, bool single_batch, struct bbuild *reply, struct err *err) {
+status cursor_reply(struct cursors *cs, struct op *op, struct client_cursor *c, const char *batch_name, int64_t batch_size, bool single_batch, struct bbuild *reply, struct err *err) {
     struct bbuild cursor = bbuild_open_doc(reply, SLICE_LIT("cursor"));
     struct bbuild batch = bbuild_open_array(&cursor, slice_str(batch_name));
     bool more = false;

@@ -14,7 +14,7 @@
 struct cursors;
 
 /* A source of rows: a find, or documents made beforehand. */
-struct cursor {
+struct client_cursor {
     int64_t id;               /* 0 until it is stored */
     struct ns ns;             /* owned copy */
     struct find *find;        /* or NULL: */
@@ -25,30 +25,30 @@ struct cursor {
     bool no_timeout;
     uint64_t used_at_ms;
     bool is_busy, is_killed;
-    struct cursor *next;      /* in its bucket */
+    struct client_cursor *next;      /* in its bucket */
 };
 
 status cursors_new(struct env *env, const struct mem *mem, struct cursors **out, struct err *err);
 void cursors_free(struct cursors *cs); /* closes every cursor; none may be checked out */
 
 /* A new cursor, not in the table yet: over `find` (taken over), or over documents appended to ->rows. */
-status cursor_new(struct cursors *cs, struct ns ns, struct find *find, struct cursor **out, struct err *err);
-void cursor_free(struct cursors *cs, struct cursor *c);
+status client_cursor_new(struct cursors *cs, struct ns ns, struct find *find, struct client_cursor **out, struct err *err);
+void client_cursor_free(struct cursors *cs, struct client_cursor *c);
 
 /* The next document; it lives until the next call. ST_END. */
-status cursor_next(struct op *op, struct cursor *c, struct bdoc *doc, struct err *err);
-/* The document that cursor_next just gave comes again next time. */
-status cursor_hold(struct cursor *c, struct bdoc doc, struct err *err);
+status client_cursor_next(struct op *op, struct client_cursor *c, struct bdoc *doc, struct err *err);
+/* The document that client_cursor_next just gave comes again next time. */
+status client_cursor_hold(struct client_cursor *c, struct bdoc doc, struct err *err);
 
 /* Stores it (giving it an id the first time) until it is taken again. A cursor killed meanwhile is closed: its id is 0 then. */
-int64_t cursors_put(struct cursors *cs, struct cursor *c);
+int64_t cursors_put(struct cursors *cs, struct client_cursor *c);
 /* Checks it out: CODE_CursorNotFound (43); 12051 CursorInUse when another call has it; 13 Unauthorized when it belongs to another namespace, as MongoDB answers. */
-status cursors_take(struct cursors *cs, int64_t id, struct ns ns, struct cursor **out, struct err *err);
+status cursors_take(struct cursors *cs, int64_t id, struct ns ns, struct client_cursor **out, struct err *err);
 /* True when it existed. A busy one is closed when its call puts it back. */
 bool cursors_kill(struct cursors *cs, int64_t id);
 size_t cursors_count(struct cursors *cs);
 
 /* Writes {cursor: {firstBatch|nextBatch: [...], id, ns}} into reply: up to batch_size documents (< 0: no limit) within 16 MiB. Stores or frees the cursor. */
-status cursor_reply(struct cursors *cs, struct op *op, struct cursor *c, const char *batch_name, int64_t batch_size, bool single_batch, struct bbuild *reply, struct err *err);
+status cursor_reply(struct cursors *cs, struct op *op, struct client_cursor *c, const char *batch_name, int64_t batch_size, bool single_batch, struct bbuild *reply, struct err *err);
 
 #endif

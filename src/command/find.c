@@ -51,10 +51,10 @@ static status run(struct command_call *call, struct err *err) {
     struct find_command cmd;
     struct find_request req;
     struct find *find = NULL;
-    struct cursor *cursor = NULL;
+    struct client_cursor *cursor = NULL;
     TRY(find_command_parse(call, call->body, &cmd, &req, err));
     TRY(find_open(call->op, &req, &find, err));
-    status st = cursor_new(call->env->cursors, req.ns, find, &cursor, err);
+    status st = client_cursor_new(call->env->cursors, req.ns, find, &cursor, err);
     if (st != ST_OK) {
         find_close(find);
         return st;

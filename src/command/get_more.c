@@ -19,7 +19,7 @@ static const struct field fields[] = {
 
 static status run(struct command_call *call, struct err *err) {
     struct get_more cmd = {.batch_size = 0};
-    struct cursor *cursor = NULL;
+    struct client_cursor *cursor = NULL;
     TRY(fields_parse("getMore", call->body, fields, sizeof(fields) / sizeof(fields[0]), true, &cmd, err));
     if (cmd.id.type != B_INT64) {
         return RAISE_CODE(err, CODE_TypeMismatch, "BSON field 'getMore.getMore' is the wrong type '%s', expected type 'long'", btype_name(cmd.id.type));

@@ -23,7 +23,7 @@ struct visit_ctx {
     struct matcher matcher;
     bool name_only;
     struct buf row;
-    struct cursor *cursor;
+    struct client_cursor *cursor;
 };
 
 status list_cursor_parse(struct bdoc cursor, int64_t *batch_size, struct err *err) {
@@ -79,15 +79,15 @@ static status run(struct command_call *call, struct err *err) {
     v.name_only = cmd.name_only;
     buf_init(&v.row, call->op->mem);
     TRY(match_compile(call->op->mem, &call->op->arena, cmd.filter, &v.matcher, err));
-    TRY_OUT(cursor_new(call->env->cursors, ns, NULL, &v.cursor, err));
+    TRY_OUT(client_cursor_new(call->env->cursors, ns, NULL, &v.cursor, err));
     TRY_OUT(command_begin_read(call->op, &txn, err));
     TRY_OUT(catalog_list(call->op, txn, call->db, visit, &v, err));
-    struct cursor *cursor = v.cursor;
+    struct client_cursor *cursor = v.cursor;
     v.cursor = NULL;
     TRY_OUT(cursor_reply(call->env->cursors, call->op, cursor, "firstBatch", batch_size, false, call->reply, err));
 out:
     command_end_read(call->op, txn);
-    cursor_free(call->env->cursors, v.cursor);
+    client_cursor_free(call->env->cursors, v.cursor);
     buf_release(&v.row);
     matcher_release(&v.matcher);
     return st;

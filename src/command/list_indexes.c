@@ -46,15 +46,15 @@ static status append_indexes(struct op *op, struct ns ns, struct buf *rows, stru
 static status run(struct command_call *call, struct err *err) {
     struct list_indexes cmd = {0};
     struct ns ns;
-    struct cursor *cursor = NULL;
+    struct client_cursor *cursor = NULL;
     int64_t batch_size = 0;
     TRY(fields_parse("listIndexes", call->body, fields, sizeof(fields) / sizeof(fields[0]), true, &cmd, err));
     TRY(list_cursor_parse(cmd.cursor, &batch_size, err));
     TRY(command_ns(call, cmd.collection, false, &ns, err));
-    TRY(cursor_new(call->env->cursors, ns, NULL, &cursor, err));
+    TRY(client_cursor_new(call->env->cursors, ns, NULL, &cursor, err));
     status st = append_indexes(call->op, ns, &cursor->rows, err);
     if (st != ST_OK) {
-        cursor_free(call->env->cursors, cursor);
+        client_cursor_free(call->env->cursors, cursor);
         return st;
     }
     return cursor_reply(call->env->cursors, call->op, cursor, "firstBatch", batch_size, false, call->reply, err);

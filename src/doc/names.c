@@ -1,6 +1,8 @@
 /* The rules for names of databases and collections: MongoDB's, on a Unix system. */
 #include "doc/catalog.h"
 
+#include <stdio.h>
+
 #include "base/codes.h"
 
 #define DB_NAME_LEN_MAX 63
@@ -27,4 +29,9 @@ status ns_check(struct ns ns, bool for_write, struct err *err) {
     if (for_write && (slice_starts_with(ns.coll, SLICE_LIT("system.")) || has_part(ns.coll, SLICE_LIT(".system."))))
         return RAISE_CODE(err, CODE_InvalidNamespace, "Invalid system namespace: %.*s.%.*s", db_len, db, coll_len, coll);
     return ST_OK;
+}
+
+void ns_text(struct ns ns, char text[NS_TEXT_LEN]) {
+    (void) snprintf(text, NS_TEXT_LEN, "%.*s.%.*s", (int) (ns.db.len < 64 ? ns.db.len : 64), (const char *) ns.db.p,
+                    (int) (ns.coll.len < 192 ? ns.coll.len : 192), (const char *) ns.coll.p);
 }

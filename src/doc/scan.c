@@ -277,7 +277,7 @@ void index_scan_close(struct index_scan *s) {
 
 /* --- estimates --- */
 
-static status estimate(struct kv_txn *txn, const struct mem *mem, struct slice prefix, struct slice lo, struct slice hi, uint64_t *entries, struct err *err) {
+static status estimate(struct kv_txn *txn, const struct mem *mem, struct slice prefix, struct slice lo, struct slice hi, struct kv_estimate *out, struct err *err) {
     struct kv_estimate e = {0};
     struct range_scan s = {0};
     buf_init(&s.lo, mem);
@@ -285,16 +285,36 @@ static status estimate(struct kv_txn *txn, const struct mem *mem, struct slice p
     status st = set_range(&s, prefix, lo, hi, err);
     struct kv_bounds bounds = {buf_slice(&s.lo), buf_slice(&s.hi)};
     if (st == ST_OK && slice_compare(bounds.lo, bounds.hi) < 0) st = kv_estimate(txn, &bounds, &e, err);
-    if (st == ST_OK) *entries = e.entries;
+    if (st == ST_OK) *out = e;
     buf_release(&s.lo);
     buf_release(&s.hi);
     return st;
 }
 
 status index_estimate(struct kv_txn *txn, const struct collection *c, const struct index *ix, struct slice lo, struct slice hi, uint64_t *entries, struct err *err) {
-    return estimate(txn, c->mem, ix->prefix, lo, hi, entries, err);
+    struct kv_estimate e = {0};
+    TRY(estimate(txn, c->mem, ix->prefix, lo, hi, &e, err));
+    *entries = e.entries;
+    return ST_OK;
 }
 
 status record_estimate(struct kv_txn *txn, const struct collection *c, struct slice lo, struct slice hi, uint64_t *entries, struct err *err) {
-    return estimate(txn, c->mem, c->prefix, lo, hi, entries, err);
+    struct kv_estimate e = {0};
+    TRY(estimate(txn, c->mem, c->prefix, lo, hi, &e, err));
+    *entries = e.entries;
+    return ST_OK;
+}
+
+status index_size(struct kv_txn *txn, const struct collection *c, const struct index *ix, uint64_t *bytes, struct err *err) {
+    struct kv_estimate e = {0};
+    TRY(estimate(txn, c->mem, ix->prefix, SLICE_NONE, SLICE_NONE, &e, err));
+    *bytes = e.bytes;
+    return ST_OK;
+}
+
+status record_size(struct kv_txn *txn, const struct collection *c, uint64_t *bytes, struct err *err) {
+    struct kv_estimate e = {0};
+    TRY(estimate(txn, c->mem, c->prefix, SLICE_NONE, SLICE_NONE, &e, err));
+    *bytes = e.bytes;
+    return ST_OK;
 }

@@ -236,7 +236,7 @@ static bool is_reference(struct bdoc d) {
 static bool is_predicate(struct bval v) { return has_operator_name(v) && !is_reference(bval_doc(v)); }
 
 static status parse_in(struct parse *ps, const struct predicate *p, enum match_op op, struct list *out) {
-    struct match_node *n;
+    struct match_node *n = NULL;
     struct list regexes = {0};
     if (p->value.type != B_ARRAY) return RAISE_CODE(ps->err, CODE_BadValue, "%.*s needs an array", SLICE_ARGS(p->name));
     struct biter it = biter_of(bval_doc(p->value));

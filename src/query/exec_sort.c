@@ -114,7 +114,7 @@ static status keep(struct sorter *s, const struct row *r, struct err *err) {
     struct exec *x = s->base.x;
     bool full = s->wanted > 0 && s->count == s->wanted;
     if (full && is_beaten(s)) return ST_OK;
-    struct item *it;
+    struct item *it = NULL;
     void *items = s->items;
     if (!full && !mem_grow(x->op->mem, &items, &s->cap, s->count + 1, sizeof(*s->items))) return RAISE(err, ST_NOMEM, "sort");
     s->items = items;

@@ -107,7 +107,7 @@ static status find_slot(struct adder *a, struct slice term, struct slot **out, s
 
 static status add_term(void *ctx, struct slice term, struct slice raw, struct err *err) {
     struct adder *a = ctx;
-    struct slot *s;
+    struct slot *s = NULL;
     (void) raw;
     TRY(find_slot(a, term, &s, err));
     if (s->value_number != a->value_number) {
