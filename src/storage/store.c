@@ -301,12 +301,27 @@ out:
     return st;
 }
 
+/* True when a free run below the manifest has room for all of it. */
+static bool manifest_could_move_down(struct store *s) {
+    struct extent lowest;
+    mutex_lock(&s->lock);
+    bool could = !s->has_failed && space_take(&s->space, round_up(s->current.manifest_len, UNIT_LEN), &lowest);
+    if (could) {
+        give_back(s, &lowest, 1);
+        could = lowest.at < s->current.manifest_extents[0].at;
+    }
+    mutex_unlock(&s->lock);
+    return could;
+}
+
 status store_commit(struct store *s, const struct manifest *m, const struct store_head *head, const struct extent *freed,
                     size_t freed_count, struct err *err) {
     if (head->log_count > STORE_LOGS_MAX)
         return RAISE(err, ST_INVALID, "%s: %" PRIu32 " logs, at most %d", s->path, head->log_count, STORE_LOGS_MAX);
     mutex_lock(&s->commit_lock);
     status st = commit(s, m, head, freed, freed_count, err);
+    /* At a clean end the manifest itself may be what keeps the file long. If moving it fails, the commit stands. */
+    if (st == ST_OK && (head->flags & STORE_CLEAN) != 0 && manifest_could_move_down(s)) (void) commit(s, m, head, NULL, 0, NULL);
     mutex_unlock(&s->commit_lock);
     return st;
 }
