@@ -3,7 +3,8 @@
  *   registered   catalog_create_indexes (index_ddl.c) commits the entry with the indexes "building" while it holds every writer off, and takes the
  *                build's snapshot before it lets them go: documents written before are in the snapshot and have no entries,
  *                documents written after are not and have theirs from their writers.
- *   scanned      scan_documents: keys of all documents of the snapshot, for all indexes of the build in one pass, into one sort
+ *   scanned      scan_documents: keys of all documents of the snapshot, for all indexes of the build in one pass, into one sort (text
+ *                indexes: into their own builders, which load by themselves)
  *   loaded       load_entries: in key order by kv_bulk, as of the snapshot, so below whatever writers wrote or deleted since
  *   published    publish: holds writers off again, settles unique keys (below), sets "ready", deletes the build's ranges
  *   failed       discard: holds writers off, takes the indexes out of the entry and deletes all that is theirs
@@ -23,6 +24,7 @@
 #include "doc/entry.h"
 #include "doc/multikey.h"
 #include "doc/sort.h"
+#include "doc/text_of.h"
 #include "doc/write.h"
 #include "index/key.h"
 #include "index/keygen.h"
@@ -62,6 +64,8 @@ struct build {
     const struct index_build *b;
     struct collection *c;        /* with the indexes "building" */
     struct entry_sort *sort;
+    struct text_builder *texts[COLLECTION_INDEXES_MAX]; /* by the index's place in c; NULL: no text index of this build */
+    struct text_index text_indexes[COLLECTION_INDEXES_MAX];
     struct buf side;             /* the _id's side bits, then an entry's */
     struct index_build_progress done;
 };
@@ -101,8 +105,12 @@ static status add_document(struct build *w, struct bdoc doc, struct slice locato
     buf_clear(&w->side);
     key_append_side(&w->side, bdoc_get(doc, SLICE_LIT("_id")));
     if (w->side.failed) return RAISE(err, ST_NOMEM, "building an index");
-    for (uint32_t i = 0; i < w->c->index_count; i++)
-        if (is_ours(w->b, w->c->indexes[i].id)) TRY(add_keys(w, &w->c->indexes[i], doc, locator, err));
+    for (uint32_t i = 0; i < w->c->index_count; i++) {
+        struct index *ix = &w->c->indexes[i];
+        if (!is_ours(w->b, ix->id)) continue;
+        if (w->texts[i] != NULL) TRY(text_builder_add(w->texts[i], locator, doc, err));
+        else TRY(add_keys(w, ix, doc, locator, err));
+    }
     return ST_OK;
 }
 
@@ -173,16 +181,46 @@ static status load_entries(struct build *w, struct err *err) {
     return st;
 }
 
+/* Starts the build's text indexes; they share the memory with the sort. */
+static status begin_texts(struct build *w, size_t memory_max, struct err *err) {
+    for (uint32_t i = 0; i < w->c->index_count; i++) {
+        const struct index *ix = &w->c->indexes[i];
+        if (!is_ours(w->b, ix->id) || ix->spec.kind != INDEX_TEXT) continue;
+        w->text_indexes[i] = text_of(w->op, w->c, ix);
+        TRY(text_builder_new(&w->text_indexes[i], w->b->snapshot, w->op->mem, memory_max, &w->texts[i], err));
+    }
+    return ST_OK;
+}
+
+static status finish_texts(struct build *w, struct err *err) {
+    for (uint32_t i = 0; i < w->c->index_count; i++) {
+        struct text_builder *text = w->texts[i];
+        w->texts[i] = NULL;
+        if (text != NULL) TRY(text_builder_finish(text, err));
+    }
+    return ST_OK;
+}
+
+static void abort_texts(struct build *w) {
+    for (uint32_t i = 0; i < w->c->index_count; i++)
+        if (w->texts[i] != NULL) text_builder_abort(w->texts[i]);
+}
+
 static status build_entries(struct op *op, const struct index_build *b, struct collection *c, struct err *err) {
     struct build w = {.op = op, .b = b, .c = c};
     uint8_t room[2 * ORDERED_LEN_MAX];
     size_t n = ordered_put(room, c->id);
     n += ordered_put(room + n, b->end_id - 1); /* the sort's range is the last of the build's ids */
-    TRY(entry_sort_new(op->mem, op->memory_max, b->snapshot, slice_of(room, n), &w.sort, err));
+    uint32_t parts = 1;
+    for (uint32_t i = 0; i < c->index_count; i++) parts += is_ours(b, c->indexes[i].id) && c->indexes[i].spec.kind == INDEX_TEXT;
+    TRY(entry_sort_new(op->mem, op->memory_max / parts, b->snapshot, slice_of(room, n), &w.sort, err));
     buf_init(&w.side, op->mem);
-    status st = scan_documents(&w, err);
+    status st = begin_texts(&w, op->memory_max / parts, err);
+    if (st == ST_OK) st = scan_documents(&w, err);
+    if (st == ST_OK) st = finish_texts(&w, err);
     if (st == ST_OK) st = load_entries(&w, err);
     report(&w);
+    abort_texts(&w);
     buf_release(&w.side);
     entry_sort_free(w.sort);
     return st;

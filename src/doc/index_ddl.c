@@ -18,7 +18,6 @@ static status parse_specs(struct request *r, const struct bdoc *documents, uint3
     for (uint32_t i = 0; i < count; i++) {
         struct index_spec *spec = &r->specs[r->count];
         TRY(index_spec_parse(&r->op->arena, documents[i], spec, err));
-        if (spec->kind == INDEX_TEXT) return RAISE(err, ST_UNSUPPORTED, "text indexes are not supported");
         if (!spec->is_id) r->count++;
     }
     return ST_OK;

@@ -8,6 +8,7 @@
 #include "bson/check.h"
 #include "doc/duplicate.h"
 #include "doc/entry.h"
+#include "doc/text_of.h"
 #include "doc/write.h"
 #include "index/key.h"
 #include "index/keygen.h"
@@ -22,6 +23,7 @@ struct validator {
     void *ctx;
     struct validate_report report;
     uint64_t *key_counts, *missing_counts; /* per index */
+    struct text_checker **texts;           /* per index; NULL: no text index */
     int64_t bytes;
     struct buf key, value, text;
     struct arena arena;                    /* of one document */
@@ -122,7 +124,8 @@ static status check_document(struct validator *v, struct bdoc doc, struct slice 
     status st = side.failed ? RAISE(err, ST_NOMEM, "validating") : ST_OK;
     for (uint32_t i = 0; st == ST_OK && i < v->c->index_count; i++) {
         const struct index *ix = &v->c->indexes[i];
-        if (ix->state == INDEX_READY && ix->spec.kind == INDEX_ORDERED) st = check_index_keys(v, i, doc, locator, buf_slice(&side), err);
+        if (v->texts[i] != NULL) st = text_checker_add(v->texts[i], locator, doc, err);
+        else if (ix->state == INDEX_READY && ix->spec.kind == INDEX_ORDERED) st = check_index_keys(v, i, doc, locator, buf_slice(&side), err);
     }
     buf_release(&side);
     return st;
@@ -194,6 +197,39 @@ static status check_entries(struct validator *v, uint32_t at, struct err *err) {
     return walk_entries(v, ix, true, &count, err);
 }
 
+/* --- text --- */
+
+static void text_fault(void *ctx, const char *text) {
+    struct validator *v = ctx;
+    v->report.extra_entries++;
+    if (v->found != NULL) v->found(v->ctx, text);
+}
+
+static status begin_texts(struct validator *v, struct err *err) {
+    for (uint32_t i = 0; i < v->c->index_count; i++) {
+        const struct index *ix = &v->c->indexes[i];
+        if (ix->state != INDEX_READY || ix->spec.kind != INDEX_TEXT) continue;
+        struct text_index text = text_of(v->op, v->c, ix);
+        TRY(text_checker_new(&text, v->txn, v->op->mem, text_fault, v, &v->texts[i], err));
+    }
+    return ST_OK;
+}
+
+static status finish_texts(struct validator *v, struct err *err) {
+    for (uint32_t i = 0; i < v->c->index_count; i++) {
+        uint64_t postings = 0;
+        struct text_checker *text = v->texts[i];
+        v->texts[i] = NULL;
+        if (text != NULL) TRY(text_checker_finish(text, &postings, err));
+        v->report.keys += postings;
+    }
+    return ST_OK;
+}
+
+static void abort_texts(struct validator *v) {
+    for (uint32_t i = 0; v->texts != NULL && i < v->c->index_count; i++) text_checker_abort(v->texts[i]);
+}
+
 static status check_counters(struct validator *v, struct err *err) {
     struct collection_stat stat;
     TRY(collection_stat(v->op, v->txn, v->c, &stat, err));
@@ -206,8 +242,11 @@ static status check_counters(struct validator *v, struct err *err) {
 static status run(struct validator *v, struct err *err) {
     v->key_counts = arena_array(&v->op->arena, uint64_t, v->c->index_count + 1);
     v->missing_counts = arena_array(&v->op->arena, uint64_t, v->c->index_count + 1);
-    if (v->key_counts == NULL || v->missing_counts == NULL) return RAISE(err, ST_NOMEM, "validating");
+    v->texts = arena_array(&v->op->arena, struct text_checker *, v->c->index_count + 1);
+    if (v->key_counts == NULL || v->missing_counts == NULL || v->texts == NULL) return RAISE(err, ST_NOMEM, "validating");
+    TRY(begin_texts(v, err));
     TRY(check_documents(v, err));
+    TRY(finish_texts(v, err));
     for (uint32_t i = 0; i < v->c->index_count; i++) TRY(check_entries(v, i, err));
     return check_counters(v, err);
 }
@@ -220,6 +259,7 @@ status collection_validate(struct op *op, struct kv_txn *txn, struct collection 
     buf_init(&v.text, op->mem);
     status st = run(&v, err);
     if (st == ST_OK) *out = v.report;
+    abort_texts(&v);
     buf_release(&v.text);
     buf_release(&v.value);
     buf_release(&v.key);

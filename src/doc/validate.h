@@ -5,6 +5,7 @@
 
 #include "doc/catalog.h"
 
+/* keys: index keys and text postings; faults of a text index count as extra_entries. */
 struct validate_report {
     uint64_t documents, invalid_documents, keys, missing_entries, extra_entries, count_mismatches;
 };

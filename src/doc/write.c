@@ -21,6 +21,7 @@
 #include "doc/duplicate.h"
 #include "doc/entry.h"
 #include "doc/multikey.h"
+#include "doc/text_of.h"
 #include "index/key.h"
 #include "index/keygen.h"
 
@@ -51,6 +52,7 @@ status collection_lock(struct op *op, struct kv_txn *txn, struct collection *c, 
 struct index_change {
     struct key_diff diff;
     const uint64_t *multikey; /* the flags that the added keys need */
+    bool text_is_touched;     /* of a text index, which finds the difference itself */
 };
 
 struct change {
@@ -107,11 +109,29 @@ static bool paths_meet(const struct path *a, const struct path *b) {
     }
 }
 
-static bool is_touched(const struct index_spec *spec, const struct write_paths *paths) {
-    if (paths == NULL || spec->kind != INDEX_ORDERED) return true;
+/* The language of a (sub)document stands in a field beside the text. */
+static bool names_language(const struct path *path, struct slice override) {
+    for (uint32_t i = 0; i < path->part_count; i++)
+        if (slice_equal(path->parts[i].name, override)) return true;
+    return false;
+}
+
+static bool meets_index(const struct index_spec *spec, const struct path *path) {
+    if (spec->kind == INDEX_TEXT) {
+        if (spec->text_all_fields || names_language(path, spec->language_override)) return true;
+        for (uint32_t f = 0; f < spec->text_field_count; f++)
+            if (paths_meet(&spec->text_fields[f].path, path)) return true;
+        return false;
+    }
     for (uint32_t f = 0; f < spec->field_count; f++)
-        for (uint32_t i = 0; i < paths->count; i++)
-            if (paths_meet(&spec->fields[f].path, &paths->paths[i])) return true;
+        if (paths_meet(&spec->fields[f].path, path)) return true;
+    return false;
+}
+
+static bool is_touched(const struct index_spec *spec, const struct write_paths *paths) {
+    if (paths == NULL) return true;
+    for (uint32_t i = 0; i < paths->count; i++)
+        if (meets_index(spec, &paths->paths[i])) return true;
     return false;
 }
 
@@ -137,8 +157,9 @@ static status diff_indexes(struct change *ch, const struct write_paths *paths, s
     if (ch->indexes == NULL) return RAISE(err, ST_NOMEM, "writing a document");
     for (uint32_t i = 0; i < c->index_count; i++) {
         const struct index *ix = &c->indexes[i];
-        if (ix->spec.kind != INDEX_ORDERED || (!ch->id_changed && !is_touched(&ix->spec, paths))) continue;
-        TRY(diff_index(ch, ix, &ch->indexes[i], err));
+        if (!ch->id_changed && !is_touched(&ix->spec, paths)) continue;
+        if (ix->spec.kind == INDEX_TEXT) ch->indexes[i].text_is_touched = true;
+        else TRY(diff_index(ch, ix, &ch->indexes[i], err));
     }
     return ST_OK;
 }
@@ -219,7 +240,13 @@ static status add_key(struct change *ch, const struct index *ix, struct index_ke
     return ix->log_prefix.len != 0 ? log_key(ch, ix, k, err) : ST_OK;
 }
 
+static status write_text(struct change *ch, const struct index *ix, struct err *err) {
+    struct text_index text = text_of(ch->op, ch->c, ix);
+    return text_write(&text, ch->txn, ch->locator, ch->old_doc, ch->new_doc, &ch->op->scratch.arena, err);
+}
+
 static status write_index(struct change *ch, const struct index *ix, const struct index_change *ic, struct err *err) {
+    if (ic->text_is_touched) return write_text(ch, ix, err);
     if (ic->multikey != NULL) TRY(multikey_raise(ch->op, ch->txn, ch->c, ix, ic->multikey, err));
     for (uint32_t i = 0; i < ic->diff.remove_count; i++) TRY(remove_key(ch, ix, ic->diff.remove[i], err));
     for (uint32_t i = 0; i < ic->diff.add_count; i++) TRY(add_key(ch, ix, ic->diff.add[i], err));

@@ -449,3 +449,32 @@ Test(index_build, random_writes_beside_a_unique_build_give_a_sound_index_or_none
         doc_close(&t);
     }
 }
+
+/* --- text --- */
+
+static void write_texts(struct doc_db *w) {
+    ok(w, erase(w, "{'_id': 3}"));
+    ok(w, replace(w, "{'_id': 4}", json("{'_id': 4, 'tags': 'wholly other words'}")));
+    ok(w, insert(w, json("{'_id': 1000, 'tags': 'new words'}")));
+    ok(w, erase(w, "{'_id': 1000}"));
+    ok(w, insert(w, json("{'_id': 1001, 'tags': 'new words'}")));
+}
+
+Test(index_build, a_text_index_is_built_beside_writers_and_other_indexes) {
+    static const char *const specs[] = {"{'key': {'tags': 'text'}}", "{'key': {'a': 1}}"};
+    for (uint64_t at = 0; at <= 300; at += 128) {
+        struct doc_db t;
+        struct built built;
+        doc_open(&t);
+        fill(&t, 300);
+        struct beside b = {.t = &t, .writer = t, .write = write_texts, .at = at};
+        op_init(&b.writer.op, t.db);
+        ok(&t, build(&t, 2, specs, run_beside, &b, &built));
+        op_release(&b.writer.op);
+        assert_sound(&t, 300);
+        uint32_t before;
+        ok(&t, catalog_drop_index(&t.op, NS, SLICE_LIT("tags_text"), &before, &t.err));
+        assert_sound(&t, 300);
+        doc_close(&t);
+    }
+}

@@ -292,3 +292,21 @@ Test(write, no_memory_at_any_allocation_leaves_the_transaction_as_it_was) {
         if (!hit) break;
     }
 }
+
+Test(write, a_text_index_is_kept_in_step) {
+    struct doc_db t;
+    doc_open(&t);
+    ok(&t, create_index(&t, "{'key': {'title': 'text', 'body': 'text'}}"));
+    ok(&t, insert(&t, json("{'_id': 1, 'title': 'green apples', 'body': 'apples and pears'}")));
+    ok(&t, insert(&t, json("{'_id': 2, 'title': 'green grass'}")));
+    ok(&t, insert(&t, json("{'_id': 3, 'other': 'none'}")));
+    assert_sound(&t, 3);
+    ok(&t, replace(&t, "{'_id': 1}", json("{'_id': 1, 'title': 'red apples'}")));
+    ok(&t, erase(&t, "{'_id': 2}"));
+    assert_sound(&t, 2);
+    struct kv_txn *txn = begin_txn(&t, false);
+    ok(&t, write_in(&t, txn, (struct bdoc){0}, json("{'_id': 5, 'title': 'gone'}")));
+    kv_abort(txn);
+    assert_sound(&t, 2);
+    doc_close(&t);
+}
