@@ -54,8 +54,8 @@ static bool combines(const struct index_view *v, const struct assignment *a, con
     if ((a->predicate->is_negated && a->predicate->scope == NULL) || (b->predicate->is_negated && b->predicate->scope == NULL)) return true;
     uint64_t arrays = shared_arrays(v, a->field, b->field);
     if (arrays == 0) return true;
-    uint32_t deepest = 63 - (uint32_t) __builtin_clzll(arrays);
-    return deepest < predicate_common_parts(a->predicate, b->predicate);
+    uint32_t deepest = 63 - (uint32_t) __builtin_clzll(arrays); /* bit 63 stands for all from there on */
+    return deepest < 63 && deepest < predicate_common_parts(a->predicate, b->predicate);
 }
 
 struct assigner {
