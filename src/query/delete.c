@@ -6,11 +6,11 @@ struct deletion {
     const struct delete_request *req;
 };
 
-static status delete_document(struct modify *m, struct batch *b, struct bdoc doc, struct err *err) {
+static status delete_document(struct modify *m, struct write_batch *b, struct bdoc doc, struct err *err) {
     struct arena_mark mark = arena_mark(&m->op->arena);
     TRY(collection_write(m->op, b->txn, b->collection, doc, (struct bdoc){NULL, 0}, NULL, err));
     arena_rewind(&m->op->arena, mark);
-    batch_count(b, doc.len);
+    write_batch_count(b, doc.len);
     return ST_OK;
 }
 
@@ -20,7 +20,7 @@ static bool runs_alone(void *ctx, uint32_t i) {
     return s->multi && modify_id(s->filter, s->hint).type == B_MISSING;
 }
 
-static status run_one(void *ctx, struct batch *b, uint32_t i, struct write_result *out, struct err *err) {
+static status run_one(void *ctx, struct write_batch *b, uint32_t i, struct write_result *out, struct err *err) {
     struct deletion *d = ctx;
     const struct delete_statement *s = &d->req->statements[i];
     struct modify *m = &d->modify;

@@ -69,11 +69,20 @@ static void show_tree(struct bbuild *b, const struct run *run, const struct top 
     bbuild_close(&sub);
 }
 
+static void show_namespace(struct bbuild *q, const struct ns *ns) {
+    struct buf text;
+    buf_init(&text, q->buf->mem);
+    buf_append_slice(&text, ns->db);
+    buf_append_u8(&text, '.');
+    buf_append_slice(&text, ns->coll);
+    if (text.failed) q->buf->failed = true;
+    else bbuild_slice(q, "namespace", buf_slice(&text));
+    buf_release(&text);
+}
+
 static void show_planner(struct bbuild *b, const struct run *run, const struct ns *ns, const struct top *top) {
     struct bbuild q = bbuild_open_doc(b, SLICE_LIT("queryPlanner"));
-    char text[NS_TEXT_LEN];
-    ns_text(*ns, text);
-    bbuild_str(&q, "namespace", text);
+    show_namespace(&q, ns);
     bbuild_bool(&q, "indexFilterSet", false);
     struct bbuild parsed = bbuild_open_doc(&q, SLICE_LIT("parsedQuery"));
     explain_match(&parsed, run->query.matcher.root);

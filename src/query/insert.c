@@ -1,5 +1,5 @@
 /* insert: each document of the command is a statement. See write.h. */
-#include "query/command.h"
+#include "query/write_command.h"
 
 struct insert {
     struct op *op;
@@ -7,14 +7,14 @@ struct insert {
     struct buf buf;
 };
 
-static status insert_one(void *ctx, struct batch *b, uint32_t i, struct write_result *out, struct err *err) {
+static status insert_one(void *ctx, struct write_batch *b, uint32_t i, struct write_result *out, struct err *err) {
     struct insert *in = ctx;
     struct bdoc doc;
     struct arena_mark mark = arena_mark(&in->op->arena);
     buf_clear(&in->buf);
     TRY(collection_prepare(in->op, in->req->docs[i], &in->buf, &doc, err));
     TRY(collection_write(in->op, b->txn, b->collection, (struct bdoc){NULL, 0}, doc, NULL, err));
-    batch_count(b, doc.len);
+    write_batch_count(b, doc.len);
     out->inserted++;
     /* Details of a failure stay in the arena; a success needs nothing of it. */
     arena_rewind(&in->op->arena, mark);

@@ -1,13 +1,13 @@
 /* Finding and changing documents; see modify.h. */
 #include "query/modify.h"
 
-static struct find_request request_of(const struct modify *m, const struct batch *b, int64_t limit) {
+static struct find_request request_of(const struct modify *m, const struct write_batch *b, int64_t limit) {
     return (struct find_request){.ns = b->ns, .filter = m->filter, .hint = m->hint, .limit = limit};
 }
 
 /* --- one document --- */
 
-static status change_by_id(struct modify *m, struct batch *b, struct bval id, struct err *err) {
+static status change_by_id(struct modify *m, struct write_batch *b, struct bval id, struct err *err) {
     struct buf key;
     struct kv_value value = KV_VALUE_INIT;
     buf_init(&key, m->op->mem);
@@ -23,7 +23,7 @@ static status change_by_id(struct modify *m, struct batch *b, struct bval id, st
     return st;
 }
 
-static status change_first(struct modify *m, struct batch *b, struct err *err) {
+static status change_first(struct modify *m, struct write_batch *b, struct err *err) {
     struct find_request req = request_of(m, b, 1);
     struct run run;
     struct row row;
@@ -42,7 +42,7 @@ static status change_first(struct modify *m, struct batch *b, struct err *err) {
 /* --- many --- */
 
 /* The document as W sees it now, matched anew unless it is byte for byte what the scan saw. Changes it. */
-static status change_in_batch(struct modify *m, struct batch *b, struct slice locator, struct bdoc seen, struct err *err) {
+static status change_in_batch(struct modify *m, struct write_batch *b, struct slice locator, struct bdoc seen, struct err *err) {
     struct buf key;
     struct kv_value value = KV_VALUE_INIT;
     bool matches = true;
@@ -70,10 +70,10 @@ struct pending {
     struct arena arena;
 };
 
-static status change_one(struct modify *m, struct batch *b, uint64_t collection_id, struct slice locator, struct bdoc seen, struct err *err);
+static status change_one(struct modify *m, struct write_batch *b, uint64_t collection_id, struct slice locator, struct bdoc seen, struct err *err);
 
-static status flush(struct modify *m, struct batch *b, struct pending *p, uint64_t collection_id, struct err *err) {
-    status st = batch_commit(b, false, err);
+static status flush(struct modify *m, struct write_batch *b, struct pending *p, uint64_t collection_id, struct err *err) {
+    status st = write_batch_commit(b, false, err);
     uint32_t count = p->count;
     p->count = 0;
     if (retry_is_transient(st)) {
@@ -91,20 +91,20 @@ static status flush(struct modify *m, struct batch *b, struct pending *p, uint64
 }
 
 /* In a transaction of its own, until it is applied. */
-static status change_one(struct modify *m, struct batch *b, uint64_t collection_id, struct slice locator, struct bdoc seen, struct err *err) {
+static status change_one(struct modify *m, struct write_batch *b, uint64_t collection_id, struct slice locator, struct bdoc seen, struct err *err) {
     struct retry retry = {0};
     struct tally before = m->tally;
     for (;;) {
         m->tally = before;
-        status st = batch_begin(b, false, err);
+        status st = write_batch_begin(b, false, err);
         if (st == ST_NOT_FOUND || (st == ST_OK && b->collection->id != collection_id)) {
-            batch_abort(b);
+            write_batch_abort(b);
             return ST_OK;
         }
         if (st == ST_OK) st = change_in_batch(m, b, locator, seen, err);
-        if (st == ST_OK) st = batch_commit(b, false, err);
+        if (st == ST_OK) st = write_batch_commit(b, false, err);
         if (st == ST_OK) return ST_OK;
-        batch_abort(b);
+        write_batch_abort(b);
         if (!retry_is_transient(st)) return st;
         TRY(retry_wait(&retry, m->op, st, err));
     }
@@ -119,10 +119,10 @@ static status note(struct pending *p, struct slice locator, struct err *err) {
 }
 
 /* One row of the scan, gathered with others in the batch. */
-static status change_row(struct modify *m, struct batch *b, struct pending *p, const struct run *run, const struct row *row, struct err *err) {
-    status st = batch_begin(b, false, err);
+static status change_row(struct modify *m, struct write_batch *b, struct pending *p, const struct run *run, const struct row *row, struct err *err) {
+    status st = write_batch_begin(b, false, err);
     if (st == ST_NOT_FOUND || (st == ST_OK && b->collection->id != run->collection->id)) {
-        batch_abort(b); /* dropped meanwhile: nothing of it is left to change */
+        write_batch_abort(b); /* dropped meanwhile: nothing of it is left to change */
         return ST_END;
     }
     if (st == ST_OK) {
@@ -130,7 +130,7 @@ static status change_row(struct modify *m, struct batch *b, struct pending *p, c
         struct kv_mark mark = kv_mark(b->txn);
         TRY(note(p, row->locator, err));
         st = change_in_batch(m, b, row->locator, row->doc, err);
-        if (st == ST_OK) return batch_is_full(b) || p->count == BATCH_COUNT_MAX ? flush(m, b, p, run->collection->id, err) : ST_OK;
+        if (st == ST_OK) return write_batch_is_full(b) || p->count == BATCH_COUNT_MAX ? flush(m, b, p, run->collection->id, err) : ST_OK;
         kv_rollback_to(b->txn, mark);
         m->tally = before;
         p->count--;
@@ -141,12 +141,12 @@ static status change_row(struct modify *m, struct batch *b, struct pending *p, c
     return change_one(m, b, run->collection->id, row->locator, row->doc, err);
 }
 
-static status change_all(struct modify *m, struct batch *b, struct err *err) {
+static status change_all(struct modify *m, struct write_batch *b, struct err *err) {
     struct find_request req = request_of(m, b, 0);
     struct run run;
     struct row row;
     struct pending pending = {0};
-    batch_abort(b);
+    write_batch_abort(b);
     TRY(run_open(&run, m->op, &req, &(struct run_opts){0}, err));
     arena_init(&pending.arena, m->op->mem);
     status st;
@@ -157,7 +157,7 @@ static status change_all(struct modify *m, struct batch *b, struct err *err) {
     /* What was changed before a failure stays. */
     struct err flush_err = ERR_INIT;
     bool fatal = status_failed(st) && !write_error_is_of_statement(st) && st != ST_TIMEOUT && st != ST_INTERRUPTED;
-    if (fatal) batch_abort(b);
+    if (fatal) write_batch_abort(b);
     status flushed = fatal ? ST_OK : flush(m, b, &pending, run.collection != NULL ? run.collection->id : 0, &flush_err);
     arena_release(&pending.arena);
     run_close(&run);
@@ -167,7 +167,7 @@ static status change_all(struct modify *m, struct batch *b, struct err *err) {
 }
 
 /* In a session: all matches first, then their changes. */
-static status change_gathered(struct modify *m, struct batch *b, struct err *err) {
+static status change_gathered(struct modify *m, struct write_batch *b, struct err *err) {
     struct find_request req = request_of(m, b, 0);
     struct run run;
     struct row row;
@@ -198,7 +198,7 @@ struct bval modify_id(struct bdoc filter, struct bval hint) {
     return hint.type == B_MISSING && filter.p != NULL ? query_simple_id(filter) : BVAL_MISSING;
 }
 
-status modify_run(struct modify *m, struct batch *b, struct err *err) {
+status modify_run(struct modify *m, struct write_batch *b, struct err *err) {
     m->tally = (struct tally){0};
     if (b->collection == NULL) return ST_OK;
     struct bval id = modify_id(m->filter, m->hint);

@@ -9,7 +9,7 @@
 #ifndef ELMO_QUERY_MODIFY_H
 #define ELMO_QUERY_MODIFY_H
 
-#include "query/command.h"
+#include "query/write_command.h"
 #include "query/run.h"
 
 struct modify {
@@ -19,13 +19,13 @@ struct modify {
     bool multi;
     struct matcher matcher;   /* compiled filter, for matching anew */
     /* Changes one document that matches, in the batch, which counts it when it wrote. */
-    status (*change)(struct modify *m, struct batch *b, struct bdoc doc, struct err *err);
+    status (*change)(struct modify *m, struct write_batch *b, struct bdoc doc, struct err *err);
     struct tally { int64_t matched, modified; } tally; /* change adds to modified */
 };
 
 /* {_id: x} without a hint: x, a lookup without a plan. Else B_MISSING. */
 struct bval modify_id(struct bdoc filter, struct bval hint);
 /* Runs the statement; the batch is open, and empty when multi. On success the tally tells how many there were; with multi everything is committed. */
-status modify_run(struct modify *m, struct batch *b, struct err *err);
+status modify_run(struct modify *m, struct write_batch *b, struct err *err);
 
 #endif

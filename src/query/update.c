@@ -16,7 +16,7 @@ struct updating {
 
 /* --- one document --- */
 
-static status update_document(struct modify *m, struct batch *b, struct bdoc doc, struct err *err) {
+static status update_document(struct modify *m, struct write_batch *b, struct bdoc doc, struct err *err) {
     struct updating *u = (struct updating *) m;
     struct bdoc after;
     bool changed;
@@ -27,22 +27,22 @@ static status update_document(struct modify *m, struct batch *b, struct bdoc doc
     struct arena_mark mark = arena_mark(&m->op->arena);
     TRY(collection_write(m->op, b->txn, b->collection, doc, after, u->paths.paths != NULL ? &u->paths : NULL, err));
     arena_rewind(&m->op->arena, mark);
-    batch_count(b, doc.len + after.len);
+    write_batch_count(b, doc.len + after.len);
     m->tally.modified++;
     return ST_OK;
 }
 
-static status upsert(struct updating *u, struct batch *b, uint32_t i, struct write_result *out, struct err *err) {
+static status upsert(struct updating *u, struct write_batch *b, uint32_t i, struct write_result *out, struct err *err) {
     struct bdoc doc, prepared;
     struct op *op = u->modify.op;
-    TRY(batch_begin(b, true, err));
+    TRY(write_batch_begin(b, true, err));
     arena_reset(&u->scratch);
     buf_clear(&u->buf);
     buf_clear(&u->prepared);
     TRY(update_upsert(u->update, &u->modify.matcher, &u->env, &u->scratch, &u->buf, &doc, err));
     TRY(collection_prepare(op, doc, &u->prepared, &prepared, err));
     TRY(collection_write(op, b->txn, b->collection, (struct bdoc){NULL, 0}, prepared, NULL, err));
-    batch_count(b, prepared.len);
+    write_batch_count(b, prepared.len);
     return write_result_add_upserted(op, out, i, bdoc_get_str(prepared, "_id"), err);
 }
 
@@ -97,7 +97,7 @@ static void release(struct updating *u) {
     u->modify.matcher = (struct matcher){0};
 }
 
-static status run_one(void *ctx, struct batch *b, uint32_t i, struct write_result *out, struct err *err) {
+static status run_one(void *ctx, struct write_batch *b, uint32_t i, struct write_result *out, struct err *err) {
     struct updating *u = ctx;
     const struct update_statement *s = &u->req->statements[i];
     u->modify = (struct modify){.op = u->modify.op, .filter = s->filter.p != NULL ? s->filter : bdoc_empty, .hint = s->hint, .multi = s->multi, .change = update_document};

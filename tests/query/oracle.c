@@ -13,7 +13,7 @@
 #include "support/doc_db.h"
 #include "support/random_bson.h"
 
-enum { DOCS = 40, QUERIES = 40, INDEXES_MAX = 4 };
+enum { DOCS_MIN = 20, DOCS_MAX = 160, QUERIES = 40, INDEXES_MAX = 4 };
 
 static const char *const paths[] = {"a", "b", "c", "a.x", "a.y", "b.x", "b.y", "c.x", "a.0", "b.0.x", "a.x.z", "_id"};
 enum { PATHS = 11, PATHS_ID = 12, PLAIN_PATHS = 8 };
@@ -30,7 +30,8 @@ struct round {
     struct bval hint;
     int64_t skip, limit;
     bool is_total;    /* the sort tells all documents apart */
-    struct buf buf;   /* the query's documents */
+    struct arena arena; /* all documents that the test makes */
+    struct bdoc natural;
 };
 
 static uint64_t below(struct round *r, uint64_t n) { return chance_below(&r->chance, n); }
@@ -95,9 +96,8 @@ static void value(struct round *r, struct bbuild *b, const char *name, int depth
     scalar(r, b, name);
 }
 
-static struct bdoc keep(struct buf *buf, struct bbuild *b) {
-    struct bdoc d = bbuild_finish(b), copy = {malloc(d.len), d.len};
-    memcpy((void *) (uintptr_t) copy.p, d.p, d.len);
+static struct bdoc keep(struct round *r, struct buf *buf, struct bbuild *b) {
+    struct bdoc d = bbuild_finish(b), copy = {arena_copy(&r->arena, d.p, d.len), d.len};
     buf_clear(buf);
     return copy;
 }
@@ -113,7 +113,7 @@ static struct bdoc random_row(struct round *r, int32_t id) {
     for (uint64_t i = 0; i < 3; i++) {
         if (maybe(r, 80)) value(r, &b, names[(first + i) % 3], 3);
     }
-    struct bdoc d = keep(&buf, &b);
+    struct bdoc d = keep(r, &buf, &b);
     buf_release(&buf);
     return d;
 }
@@ -137,7 +137,7 @@ static struct bdoc random_index(struct round *r) {
     bbuild_close(&key);
     if (maybe(r, 15)) bbuild_bool(&b, "sparse", true);
     if (maybe(r, 10)) bbuild_bool(&b, "unique", true);
-    struct bdoc d = keep(&buf, &b);
+    struct bdoc d = keep(r, &buf, &b);
     buf_release(&buf);
     return d;
 }
@@ -155,7 +155,8 @@ static void build(struct round *r) {
     doc_open(&r->t);
     uint64_t early = below(r, 3), late = below(r, 3);
     for (uint64_t i = 0; i < early; i++) add_index(r);
-    for (int32_t i = 0; i < DOCS; i++) {
+    int32_t docs = DOCS_MIN + (int32_t) below(r, maybe(r, 50) ? 20 : DOCS_MAX - DOCS_MIN);
+    for (int32_t i = 0; i < docs; i++) {
         struct bdoc d = random_row(r, i);
         status st = insert(&r->t, d);
         if (st == ST_OK) r->docs++;
@@ -264,7 +265,7 @@ static struct bdoc random_filter(struct round *r) {
     buf_init(&buf, mem_default());
     bbuild_begin(&b, &buf);
     for (uint64_t n = maybe(r, 5) ? 0 : 1 + below(r, 3), i = 0; i < n; i++) condition(r, &b, 2);
-    struct bdoc d = keep(&buf, &b);
+    struct bdoc d = keep(r, &buf, &b);
     buf_release(&buf);
     return d;
 }
@@ -287,7 +288,7 @@ static struct bdoc random_sort(struct round *r) {
         bbuild_int32(&b, "_id", maybe(r, 60) ? 1 : -1);
         r->is_total = true;
     }
-    struct bdoc d = keep(&buf, &b);
+    struct bdoc d = keep(r, &buf, &b);
     buf_release(&buf);
     return d;
 }
@@ -301,7 +302,7 @@ static struct bdoc random_projection(struct round *r) {
     int include = maybe(r, 75);
     bbuild_int32(&b, paths[below(r, PLAIN_PATHS)], include);
     if (maybe(r, 60)) bbuild_int32(&b, "_id", 0);
-    struct bdoc d = keep(&buf, &b);
+    struct bdoc d = keep(r, &buf, &b);
     buf_release(&buf);
     return d;
 }
@@ -314,7 +315,6 @@ struct answer {
 };
 
 static void answer_free(struct answer *a) {
-    for (size_t i = 0; i < a->count; i++) free((void *) (uintptr_t) a->docs[i].p);
     free(a->docs);
     *a = (struct answer){0};
 }
@@ -328,8 +328,7 @@ static status ask(struct round *r, struct bval hint, struct answer *out) {
     if (st != ST_OK) return st;
     while ((st = find_next(&r->t.op, f, &d, &r->t.err)) == ST_OK) {
         out->docs = realloc(out->docs, (out->count + 1) * sizeof(d));
-        out->docs[out->count] = (struct bdoc){malloc(d.len), d.len};
-        memcpy((void *) (uintptr_t) out->docs[out->count++].p, d.p, d.len);
+        out->docs[out->count++] = (struct bdoc){arena_copy(&r->arena, d.p, d.len), d.len};
         if (maybe(r, 5)) find_rest(f);
     }
     find_close(f);
@@ -340,6 +339,10 @@ static int compare_docs(const void *a, const void *b) {
     const struct bdoc *x = a, *y = b;
     if (x->len != y->len) return x->len < y->len ? -1 : 1;
     return memcmp(x->p, y->p, x->len);
+}
+
+static void sort_answer(struct answer *a) {
+    if (a->count > 1) qsort(a->docs, a->count, sizeof(*a->docs), compare_docs);
 }
 
 static bool same_sequence(const struct answer *a, const struct answer *b) {
@@ -372,6 +375,31 @@ static void explain(struct round *r, struct bval hint) {
         if (v.type == B_DOCUMENT) plan = bval_doc(v);
         fprintf(stderr, "  plan %s\n", text_of(plan));
     }
+    buf_release(&buf);
+}
+
+/* What the planner chose, so that a run over all kinds of plans can be told from one of scans alone. */
+enum { SEEN_IXSCAN, SEEN_COVERED, SEEN_MERGE, SEEN_OR, SEEN_BACKWARD, SEEN_SORT, SEEN_COLLSCAN, SEEN_ID, SEEN_COUNT };
+static uint64_t seen[SEEN_COUNT];
+static void note_stages(struct bdoc d) {
+    static const char *const names[SEEN_COUNT] = {"IXSCAN", "PROJECTION_COVERED", "SORT_MERGE", "OR", "backward", "SORT", "COLLSCAN", "_id_"};
+    struct biter it = biter_of(d);
+    struct belem e;
+    while (biter_next(&it, &e)) {
+        if (e.value.type == B_DOCUMENT || e.value.type == B_ARRAY) note_stages(bval_doc(e.value));
+        for (int i = 0; i < SEEN_COUNT && e.value.type == B_STRING; i++) seen[i] += slice_equal(bval_string(e.value), slice_str(names[i]));
+    }
+}
+
+static void note_plan(struct round *r, struct bval hint) {
+    struct find_request req = {.ns = NS, .filter = r->filter, .sort = r->sort, .projection = r->projection, .skip = r->skip, .limit = r->limit, .hint = hint};
+    struct buf buf;
+    struct bbuild b;
+    buf_init(&buf, mem_default());
+    bbuild_begin(&b, &buf);
+    cr_assert_eq(find_explain(&r->t.op, &req, EXPLAIN_FIND, SLICE_NONE, EXPLAIN_QUERY_PLANNER, &b, &r->t.err), ST_OK, "%s", r->t.err.text);
+    struct bdoc planner = bval_doc(bdoc_get_str(bbuild_finish(&b), "queryPlanner"));
+    note_stages(bval_doc(bdoc_get_str(planner, "winningPlan")));
     buf_release(&buf);
 }
 
@@ -427,13 +455,13 @@ static void compare(struct round *r, struct answer *want, struct answer *want_so
     check_order(r, &got, hint);
     bool same = r->is_total ? same_sequence(want, &got) : got.count == want->count;
     if (same && !r->is_total && r->limit == 0 && r->skip == 0) {
-        qsort(got.docs, got.count, sizeof(*got.docs), compare_docs);
+        sort_answer(&got);
         same = same_sequence(want_sorted, &got);
     }
     if (!same) {
         tell(r, "an index changed the answer", hint);
         explain(r, hint);
-        qsort(got.docs, got.count, sizeof(*got.docs), compare_docs);
+        sort_answer(&got);
         show_difference(want_sorted, &got);
         cr_assert_fail("an index changed the answer");
     }
@@ -469,12 +497,12 @@ static struct answer distinct(struct round *r, const char *path, struct bval hin
         bbuild_begin(&b, &doc);
         bbuild_binary(&b, "", 0, buf_slice(&one));
         a.docs = realloc(a.docs, (a.count + 1) * sizeof(*a.docs));
-        a.docs[a.count++] = keep(&doc, &b);
+        a.docs[a.count++] = keep(r, &doc, &b);
         buf_release(&one);
         buf_release(&doc);
     }
     buf_release(&out);
-    qsort(a.docs, a.count, sizeof(*a.docs), compare_docs);
+    sort_answer(&a);
     return a;
 }
 
@@ -490,8 +518,7 @@ static void compare_distinct(struct round *r, struct bval natural) {
 }
 
 static void query(struct round *r) {
-    struct bdoc natural_doc = json("{'$natural': 1}");
-    struct bval natural = {natural_doc.p, natural_doc.len, B_DOCUMENT};
+    struct bval natural = {r->natural.p, r->natural.len, B_DOCUMENT};
     struct answer want, want_sorted;
     r->filter = random_filter(r);
     r->sort = random_sort(r);
@@ -499,9 +526,10 @@ static void query(struct round *r) {
     r->skip = maybe(r, 10) ? (int64_t) below(r, 5) : 0;
     r->limit = maybe(r, 30) ? (int64_t) (1 + below(r, 10)) : 0;
     status st = ask(r, natural, &want);
-    if (st != ST_OK) { /* a filter or sort that is refused is refused however it is asked */
+    if (st != ST_OK) { /* a filter that is refused is refused however it is asked; what a sort refuses depends on the documents that come to it */
         struct answer again;
-        cr_assert_neq(ask(r, BVAL_MISSING, &again), ST_OK, "seed %llu: %s", (unsigned long long) r->seed, r->t.err.text);
+        bool by_sort = strstr(r->t.err.text, "parallel arrays") != NULL;
+        cr_assert(ask(r, BVAL_MISSING, &again) != ST_OK || by_sort, "seed %llu: %s", (unsigned long long) r->seed, r->t.err.text);
         answer_free(&again);
         answer_free(&want);
         return;
@@ -509,13 +537,15 @@ static void query(struct round *r) {
     check_order(r, &want, natural);
     want_sorted = (struct answer){malloc(want.count * sizeof(*want.docs) + 1), want.count};
     if (want.count > 0) memcpy(want_sorted.docs, want.docs, want.count * sizeof(*want.docs));
-    qsort(want_sorted.docs, want.count, sizeof(*want.docs), compare_docs);
+    sort_answer(&want_sorted);
     compare(r, &want, &want_sorted, BVAL_MISSING);
     for (uint32_t i = 0; i < r->index_count; i++) {
         if (!is_sparse(r->indexes[i])) compare(r, &want, &want_sorted, bdoc_get_str(r->indexes[i], "key"));
     }
     compare_counts(r, want.count);
     if (maybe(r, 30)) compare_distinct(r, natural);
+    if (maybe(r, 20)) note_plan(r, BVAL_MISSING);
+    if (r->index_count > 0 && maybe(r, 20)) note_plan(r, bdoc_get_str(r->indexes[0], "key"));
     free(want_sorted.docs);
     answer_free(&want);
 }
@@ -523,17 +553,25 @@ static void query(struct round *r) {
 static void run_round(uint64_t seed) {
     struct round r = {.seed = seed};
     chance_init(&r.chance, seed);
+    arena_init(&r.arena, mem_default());
+    static struct bdoc natural;
+    if (natural.p == NULL) natural = json("{'$natural': 1}");
+    r.natural = natural;
     r.arrays = maybe(&r, 65);
     r.nested = maybe(&r, 75);
     r.odd = maybe(&r, 40);
     build(&r);
     for (int i = 0; i < QUERIES; i++) query(&r);
     doc_close(&r.t);
+    arena_release(&r.arena);
 }
 
 static void run_rounds(uint64_t from, uint64_t count) {
     uint64_t seed = random_seed(from);
     for (uint64_t i = 0; i < random_rounds(count); i++) run_round(seed + i);
+    for (int i = 0; i < SEEN_COUNT && random_rounds(count) >= count; i++) {
+        fprintf(stderr, "%llu ", (unsigned long long) seen[i]);
+    }
 }
 
 Test(oracle, an_index_never_changes_an_answer) { run_rounds(1, 150); }

@@ -1,20 +1,20 @@
 /* The transaction that a write command gathers documents in.
  *
- *            batch_begin            one document: mark, write, keep or undo        batch_commit
+ *            write_batch_begin            one document: mark, write, keep or undo        write_batch_commit
  *   (empty) ------------> (open) ------------------------------------------> (open) ------------> (empty)
  *
- * Outside a session documents share transactions only for speed: a conflict undoes one document, commits the others (batch_commit) and starts
- * afresh. Commits in between are not synced; batch_end syncs once for all. Inside a session everything happens in its transaction, which
+ * Outside a session documents share transactions only for speed: a conflict undoes one document, commits the others (write_batch_commit) and starts
+ * afresh. Commits in between are not synced; write_batch_end syncs once for all. Inside a session everything happens in its transaction, which
  * begin and commit leave alone. One thread at a time. */
-#ifndef ELMO_QUERY_BATCH_H
-#define ELMO_QUERY_BATCH_H
+#ifndef ELMO_QUERY_WRITE_BATCH_H
+#define ELMO_QUERY_WRITE_BATCH_H
 
 #include "doc/write.h"
 
 #define BATCH_COUNT_MAX 1000
 #define BATCH_LEN_MAX ((size_t) 4 * 1024 * 1024)
 
-struct batch {
+struct write_batch {
     struct op *op;
     struct ns ns;
     struct kv_txn *txn;            /* NULL: empty */
@@ -25,16 +25,16 @@ struct batch {
     bool is_unsynced;              /* commits were made that are not synced */
 };
 
-void batch_init(struct batch *b, struct op *op, struct ns ns);
+void write_batch_init(struct write_batch *b, struct op *op, struct ns ns);
 /* Opens it when it is empty. ST_NOT_FOUND: there is no collection and `create` is false; the transaction is open all the same. Transient failures (retry.h) leave it empty. */
-status batch_begin(struct batch *b, bool create, struct err *err);
+status write_batch_begin(struct write_batch *b, bool create, struct err *err);
 /* A document of `len` bytes was written. */
-static inline void batch_count(struct batch *b, size_t len) { b->count++, b->len += len; }
-static inline bool batch_is_full(const struct batch *b) { return b->count >= b->count_max || b->len >= BATCH_LEN_MAX; }
+static inline void write_batch_count(struct write_batch *b, size_t len) { b->count++, b->len += len; }
+static inline bool write_batch_is_full(const struct write_batch *b) { return b->count >= b->count_max || b->len >= BATCH_LEN_MAX; }
 /* Empties it. `last`: nothing follows, so the commit may as well be the durable one. On failure what it held is lost. */
-status batch_commit(struct batch *b, bool last, struct err *err);
-void batch_abort(struct batch *b);
+status write_batch_commit(struct write_batch *b, bool last, struct err *err);
+void write_batch_abort(struct write_batch *b);
 /* Commits what is open and makes all commits of this batch durable. */
-status batch_end(struct batch *b, struct err *err);
+status write_batch_end(struct write_batch *b, struct err *err);
 
 #endif

@@ -1,8 +1,8 @@
 /* The loop over a write command's statements (insert: its documents), with MongoDB's ordered and unordered semantics. See write.h. */
-#ifndef ELMO_QUERY_COMMAND_H
-#define ELMO_QUERY_COMMAND_H
+#ifndef ELMO_QUERY_WRITE_COMMAND_H
+#define ELMO_QUERY_WRITE_COMMAND_H
 
-#include "query/batch.h"
+#include "query/write_batch.h"
 #include "query/retry.h"
 #include "query/write.h"
 
@@ -11,7 +11,7 @@ struct write_command {
     bool ordered, creates; /* a missing collection is made before the statement runs */
     /* Runs statement i in the batch, which is open (its collection NULL: there is none), and adds to `out` when it is done. A statement that failed has written
      * nothing that matters: it is undone to the mark taken before. */
-    status (*run)(void *ctx, struct batch *b, uint32_t i, struct write_result *out, struct err *err);
+    status (*run)(void *ctx, struct write_batch *b, uint32_t i, struct write_result *out, struct err *err);
     /* Does statement i want the batch empty, to run transactions of its own through it? May be NULL: none does. */
     bool (*runs_alone)(void *ctx, uint32_t i);
     void *ctx;

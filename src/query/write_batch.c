@@ -1,11 +1,11 @@
-/* A write command's transaction; see batch.h. */
-#include "query/batch.h"
+/* A write command's transaction; see write_batch.h. */
+#include "query/write_batch.h"
 
 #include "doc/db.h"
 
-void batch_init(struct batch *b, struct op *op, struct ns ns) { *b = (struct batch){.op = op, .ns = ns, .count_max = BATCH_COUNT_MAX}; }
+void write_batch_init(struct write_batch *b, struct op *op, struct ns ns) { *b = (struct write_batch){.op = op, .ns = ns, .count_max = BATCH_COUNT_MAX}; }
 
-static void forget(struct batch *b) {
+static void forget(struct write_batch *b) {
     if (b->collection != NULL) collection_unref(b->collection);
     b->collection = NULL;
     b->txn = NULL;
@@ -13,12 +13,12 @@ static void forget(struct batch *b) {
     b->len = 0;
 }
 
-void batch_abort(struct batch *b) {
+void write_batch_abort(struct write_batch *b) {
     if (b->txn != NULL && b->txn != b->op->session_txn) kv_abort(b->txn);
     forget(b);
 }
 
-static status find_collection(struct batch *b, bool create, struct err *err) {
+static status find_collection(struct write_batch *b, bool create, struct err *err) {
     status st = catalog_find(b->op, b->txn, b->ns, &b->collection, err);
     if (st == ST_NOT_FOUND && create) {
         b->collection = NULL;
@@ -29,18 +29,18 @@ static status find_collection(struct batch *b, bool create, struct err *err) {
     return collection_lock(b->op, b->txn, b->collection, err);
 }
 
-status batch_begin(struct batch *b, bool create, struct err *err) {
+status write_batch_begin(struct write_batch *b, bool create, struct err *err) {
     if (b->txn != NULL && (b->collection != NULL || !create)) return b->collection != NULL ? ST_OK : ST_NOT_FOUND;
     if (b->txn == NULL) {
         if (b->op->session_txn != NULL) b->txn = b->op->session_txn;
         else TRY(db_begin(b->op->db, false, &b->txn, err));
     }
     status st = find_collection(b, create, err);
-    if (st != ST_OK && st != ST_NOT_FOUND) batch_abort(b);
+    if (st != ST_OK && st != ST_NOT_FOUND) write_batch_abort(b);
     return st;
 }
 
-status batch_commit(struct batch *b, bool last, struct err *err) {
+status write_batch_commit(struct write_batch *b, bool last, struct err *err) {
     if (b->txn == NULL || b->txn == b->op->session_txn) {
         forget(b);
         return ST_OK;
@@ -57,8 +57,8 @@ status batch_commit(struct batch *b, bool last, struct err *err) {
     return ST_OK;
 }
 
-status batch_end(struct batch *b, struct err *err) {
-    TRY(batch_commit(b, true, err));
+status write_batch_end(struct write_batch *b, struct err *err) {
+    TRY(write_batch_commit(b, true, err));
     if (!b->is_unsynced) return ST_OK;
     b->is_unsynced = false;
     return kv_sync(db_kv(b->op->db), err);

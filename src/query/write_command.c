@@ -1,8 +1,8 @@
-/* Statements one after the other; see command.h.
+/* Statements one after the other; see write_command.h.
  *
  * A transient failure of statement i (conflict, stale catalog) commits what stands before it, begins afresh and runs i again. If the commit
  * itself meets a conflict, everything since the batch began runs again, each in a transaction of its own. */
-#include "query/command.h"
+#include "query/write_command.h"
 
 #include "base/codes.h"
 
@@ -40,7 +40,7 @@ struct loop {
     struct op *op;
     const struct write_command *cmd;
     struct write_result *out;
-    struct batch batch;
+    struct write_batch batch;
     struct retry retry;
     uint32_t i;
     /* where the open batch began */
@@ -51,7 +51,7 @@ struct loop {
 
 /* Empties the batch; a conflict sends the loop back to where the batch began. *again tells. */
 static status commit_batch(struct loop *l, bool last, bool *again, struct err *err) {
-    status st = batch_commit(&l->batch, last, err);
+    status st = write_batch_commit(&l->batch, last, err);
     *again = retry_is_transient(st);
     if (!*again) return st;
     TRY(retry_wait(&l->retry, l->op, st, err));
@@ -90,7 +90,7 @@ static status run_statement(struct loop *l, struct err *err) {
     }
     if (l->batch.txn == NULL) note_start(l);
     l->batch.count_max = l->i < l->single_until ? 1 : BATCH_COUNT_MAX;
-    status st = batch_begin(&l->batch, cmd->creates, err);
+    status st = write_batch_begin(&l->batch, cmd->creates, err);
     if (retry_is_transient(st)) return try_again(l, st, err);
     if (st != ST_OK && st != ST_NOT_FOUND) return st;
     (void) kv_next_statement(l->batch.txn);
@@ -101,7 +101,7 @@ static status run_statement(struct loop *l, struct err *err) {
     if (st == ST_OK) {
         l->i++;
         l->retry = (struct retry){0};
-        return batch_is_full(&l->batch) ? commit_batch(l, false, &again, err) : ST_OK;
+        return write_batch_is_full(&l->batch) ? commit_batch(l, false, &again, err) : ST_OK;
     }
     *l->out = before;
     if (l->batch.txn == txn && txn != NULL) kv_rollback_to(txn, mark);
@@ -136,11 +136,11 @@ status write_command_run(struct op *op, struct ns ns, const struct write_command
     *out = (struct write_result){0};
     TRY(ns_check(ns, true, err));
     struct loop l = {.op = op, .cmd = cmd, .out = out};
-    batch_init(&l.batch, op, ns);
+    write_batch_init(&l.batch, op, ns);
     status st = loop_run(&l, err);
-    if (st == ST_OK) return batch_end(&l.batch, err);
+    if (st == ST_OK) return write_batch_end(&l.batch, err);
     /* What was applied before the failure stays, and is made durable as far as that goes. */
-    if (st == ST_TIMEOUT || st == ST_INTERRUPTED) (void) batch_end(&l.batch, NULL);
-    else batch_abort(&l.batch);
+    if (st == ST_TIMEOUT || st == ST_INTERRUPTED) (void) write_batch_end(&l.batch, NULL);
+    else write_batch_abort(&l.batch);
     return st;
 }
