@@ -21,7 +21,8 @@ static void open_elmo(const char *dir, int cache_mb, int durable) {
     coll = elmo_get_collection(db, "bench", "profiles");
     bson_t *specs[] = {BCON_NEW("key", "{", "age", BCON_INT32(1), "}"), BCON_NEW("key", "{", "city", BCON_INT32(1), "}"),
                        BCON_NEW("key", "{", "email", BCON_INT32(1), "}", "unique", BCON_BOOL(true))};
-    must(elmo_collection_create_indexes_with_opts(coll, (const bson_t **) specs, 3, NULL, NULL, &error), "create indexes");
+    const bson_t *lent[] = {specs[0], specs[1], specs[2]};
+    must(elmo_collection_create_indexes_with_opts(coll, lent, 3, NULL, NULL, &error), "create indexes");
     for (int i = 0; i < 3; i++) bson_destroy(specs[i]);
     bson_destroy(&opts);
 }
