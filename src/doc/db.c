@@ -7,6 +7,7 @@
 #include "doc/db_state.h"
 #include "doc/index_build.h"
 #include "doc/multikey.h"
+#include "doc/upkeep.h"
 
 struct kv *db_kv(struct db *db) { return db->kv; }
 struct env *db_env(struct db *db) { return db->env; }
@@ -77,18 +78,23 @@ static void clear_cache(struct db *db) {
 }
 
 static status init_locks(struct db *db, struct err *err) {
+    int made = 0;
     TRY(mutex_init(&db->lock, err));
-    for (int i = 0; i < CACHE_STRIPES; i++) {
-        status st = mutex_init(&db->cache_locks[i], err);
-        if (st == ST_OK) continue;
-        while (i > 0) mutex_release(&db->cache_locks[--i]);
+    status st = upkeep_init(&db->upkeep, err);
+    if (st != ST_OK) {
         mutex_release(&db->lock);
         return st;
     }
-    return ST_OK;
+    while (made < CACHE_STRIPES && (st = mutex_init(&db->cache_locks[made], err)) == ST_OK) made++;
+    if (st == ST_OK) return ST_OK;
+    while (made > 0) mutex_release(&db->cache_locks[--made]);
+    upkeep_release(db);
+    mutex_release(&db->lock);
+    return st;
 }
 
 static void free_db(struct db *db) {
+    upkeep_release(db);
     clear_cache(db);
     for (int i = 0; i < CACHE_STRIPES; i++) mutex_release(&db->cache_locks[i]);
     mutex_release(&db->lock);

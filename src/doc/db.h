@@ -18,6 +18,11 @@ bool db_is_read_only(const struct db *db);
  * begun by kv_begin works too, only slower. */
 status db_begin(struct db *db, bool read_only, struct kv_txn **out, struct err *err);
 
+/* Folding what writers leave in text indexes. Either a thread does it, started once after db_open and ended by db_close (nothing when read-only) ... */
+status db_upkeep_start(struct db *db, struct err *err);
+/* ... or the caller, now and then: one bounded step, nothing when nothing is due; *more tells that there is more to do. */
+status db_upkeep(struct op *op, bool *more, struct err *err);
+
 /* 12 bytes: seconds, 5 random bytes of this database handle, a counter. Thread-safe. */
 void db_new_object_id(struct db *db, uint8_t id[12]);
 

@@ -26,6 +26,15 @@ struct active_build {
     struct active_build *next;
 };
 
+/* upkeep.c */
+struct upkeep {
+    struct mutex lock;
+    struct cond wake;
+    struct due *due;
+    struct thread thread;
+    bool is_closing;
+};
+
 struct db {
     struct env *env;
     struct kv *kv;
@@ -39,6 +48,8 @@ struct db {
     struct mutex lock;                        /* the two below */
     struct multikey *multikeys[MULTIKEY_BUCKETS];
     struct active_build *builds;
+
+    struct upkeep upkeep;
 
     uint8_t id_random[5];
     atomic_uint id_counter, timestamp_counter;

@@ -19,6 +19,8 @@ struct multikey {
     atomic_uint ref_count;
     _Atomic uint64_t bits[INDEX_FIELDS_MAX];
     _Atomic uint64_t stored[INDEX_FIELDS_MAX]; /* known to be committed */
+    atomic_uint text_writes;                   /* of a text index: documents written since it was last looked after (upkeep.c) */
+    atomic_bool is_due;
 };
 
 /* The flags of an index, referenced; loaded from the last committed state and from what txn sees when they are not in memory. */

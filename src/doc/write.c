@@ -22,6 +22,7 @@
 #include "doc/entry.h"
 #include "doc/multikey.h"
 #include "doc/text_of.h"
+#include "doc/upkeep.h"
 #include "index/key.h"
 #include "index/keygen.h"
 
@@ -242,7 +243,9 @@ static status add_key(struct change *ch, const struct index *ix, struct index_ke
 
 static status write_text(struct change *ch, const struct index *ix, struct err *err) {
     struct text_index text = text_of(ch->op, ch->c, ix);
-    return text_write(&text, ch->txn, ch->locator, ch->old_doc, ch->new_doc, &ch->op->scratch.arena, err);
+    TRY(text_write(&text, ch->txn, ch->locator, ch->old_doc, ch->new_doc, &ch->op->scratch.arena, err));
+    upkeep_note_text(ch->op->db, ch->c, ix);
+    return ST_OK;
 }
 
 static status write_index(struct change *ch, const struct index *ix, const struct index_change *ic, struct err *err) {

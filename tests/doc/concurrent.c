@@ -111,6 +111,7 @@ Test(concurrent, indexes_come_and_go_beside_two_writers) {
     static const char *const names[] = {"u_1", "tags_1_u_-1", "u_-1", "text_text"};
     uint64_t seed = random_seed(11);
     open_lsm(&t);
+    ok(&t, db_upkeep_start(t.db, &t.err));
     ok(&t, insert(&t, json("{'_id': -1, 'u': -1}")));
     start(&a, &t, 0, 1500, seed);
     start(&b, &t, 400, 1500, seed + 1);
@@ -158,5 +159,33 @@ Test(concurrent, a_collection_is_dropped_beside_its_writers) {
     collection_unref(c);
     kv_abort(txn);
     assert_sound(&t, (uint64_t) stat.documents);
+    doc_close(&t);
+}
+
+Test(concurrent, a_text_index_is_consolidated_beside_its_writer) {
+    struct doc_db t;
+    struct worker w;
+    open_lsm(&t);
+    ok(&t, create_index(&t, "{'key': {'text': 'text'}}"));
+    ok(&t, db_upkeep_start(t.db, &t.err));
+    start(&w, &t, 0, 5000, 5);
+    finish(&w);
+    assert_sound(&t, (uint64_t) w.present);
+    doc_close(&t);
+}
+
+Test(concurrent, upkeep_in_the_caller_folds_what_writers_left) {
+    struct doc_db t;
+    bool more = true;
+    open_lsm(&t);
+    ok(&t, create_index(&t, "{'key': {'text': 'text'}}"));
+    ok(&t, db_upkeep(&t.op, &more, &t.err));
+    cr_assert(!more); /* nothing due */
+    for (int i = 0; i < 1200; i++) ok(&t, insert(&t, json("{'_id': %d, 'text': 'common words about green apples w%d'}", i, i % 50)));
+    uint64_t before = key_total(t.kv);
+    int steps = 0;
+    do ok(&t, db_upkeep(&t.op, &more, &t.err)); while (more && ++steps < 1000);
+    cr_assert_lt(key_total(t.kv), before - 1000);
+    assert_sound(&t, 1200);
     doc_close(&t);
 }
