@@ -1,6 +1,8 @@
 /* Filters, projections and sort patterns from hostile hands over hostile documents.
  *
- * The input is two documents (two_docs.h): what is read as filter, projection and pattern, and what it is asked about. The first must compile or be refused, and match, project and sort without harm; what projection makes must be BSON again. */
+ * The input is two documents (two_docs.h): what is read as filter, projection and pattern, and what it is asked about.
+ * The first must compile or be refused, and match, project and sort without harm; what projection makes must be BSON
+ * again. */
 #include "eval/match.h"
 #include "eval/project.h"
 #include "eval/sort_key.h"

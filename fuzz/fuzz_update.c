@@ -1,6 +1,7 @@
 /* Updates from hostile hands on hostile documents, and upserts with the document as the query.
  *
- * The input is two documents (two_docs.h). What an update makes must be BSON again, keep the _id, and stay as it is when it says that nothing changed. */
+ * The input is two documents (two_docs.h). What an update makes must be BSON again, keep the _id, and stay as it is
+ * when it says that nothing changed. */
 #include "bson/compare.h"
 #include "eval/update.h"
 #include "two_docs.h"
@@ -22,8 +23,10 @@ static void try_update(const struct update *u, struct arena *arena, struct bdoc 
     bool changed = false;
     arena_init(&scratch, mem_default());
     buf_init(&out, mem_default());
-    if (update_apply(u, doc, &env, &scratch, &out, &result, &changed, &err) == ST_OK) check_applied(doc, result, changed);
-    else if (out.len != 0) abort();
+    if (update_apply(u, doc, &env, &scratch, &out, &result, &changed, &err) == ST_OK)
+        check_applied(doc, result, changed);
+    else if (out.len != 0)
+        abort();
     buf_clear(&out);
     arena_reset(&scratch);
     if (match_compile(mem_default(), arena, doc, &query, &err) == ST_OK) {

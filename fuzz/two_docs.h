@@ -1,5 +1,5 @@
-/* The input of fuzzers that take two documents: text, two documents in shell JSON, or, when it does not start with a brace, two BSON documents one after the other. Only what passes the
- * gates (json_parse, bson_check) comes through. */
+/* The input of fuzzers that take two documents: text, two documents in shell JSON, or, when it does not start with a
+ * brace, two BSON documents one after the other. Only what passes the gates (json_parse, bson_check) comes through. */
 #ifndef ELMO_FUZZ_TWO_DOCS_H
 #define ELMO_FUZZ_TWO_DOCS_H
 

@@ -17,6 +17,7 @@ const char *describe_doc(struct description *d, struct bdoc doc);               
 const char *describe_id(struct description *d, struct bdoc doc);
 
 /* For printf's "%.*s". */
-#define SLICE_ARGS(s) (int) ((s).len < 200 ? (s).len : 200), (const char *) ((s).p != NULL ? (s).p : (const uint8_t *) "")
+#define SLICE_ARGS(s)                                                                                                  \
+    (int) ((s).len < 200 ? (s).len : 200), (const char *) ((s).p != NULL ? (s).p : (const uint8_t *) "")
 
 #endif

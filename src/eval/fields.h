@@ -1,7 +1,8 @@
 /* Looking for several fields in one walk over a document.
  *
- * A name's first eight bytes, zero-padded, are its head: read with one load, compared with one instruction, and for names of up to eight bytes the length settles the rest.
- * Lengths of values come from a table without a call for the types that matter. Bytes are trusted as in bson/value.h. */
+ * A name's first eight bytes, zero-padded, are its head: read with one load, compared with one instruction, and for
+ * names of up to eight bytes the length settles the rest. Lengths of values come from a table without a call for the
+ * types that matter. Bytes are trusted as in bson/value.h. */
 #ifndef ELMO_EVAL_FIELDS_H
 #define ELMO_EVAL_FIELDS_H
 
@@ -29,9 +30,7 @@ static inline struct field_name field_name_of(struct slice name) {
     return (struct field_name){head, name};
 }
 
-static inline struct field_scan field_scan_of(struct bdoc d) {
-    return (struct field_scan){d.p + 4, d.p + d.len - 1};
-}
+static inline struct field_scan field_scan_of(struct bdoc d) { return (struct field_scan){d.p + 4, d.p + d.len - 1}; }
 
 static inline bool field_is(const struct field *f, const struct field_name *n) {
     return f->head == n->head && f->name.len == n->name.len &&
@@ -41,8 +40,10 @@ static inline bool field_is(const struct field *f, const struct field_name *n) {
 /* The head of the name at p and its length. `end` is the closing zero of the document. */
 static inline uint64_t field_head_at(const uint8_t *p, const uint8_t *end, size_t *len) {
     uint64_t w = 0;
-    if (end - p >= 7) memcpy(&w, p, 8);
-    else memcpy(&w, p, (size_t) (end - p) + 1);
+    if (end - p >= 7)
+        memcpy(&w, p, 8);
+    else
+        memcpy(&w, p, (size_t) (end - p) + 1);
     uint64_t zero = (w - UINT64_C(0x0101010101010101)) & ~w & UINT64_C(0x8080808080808080);
     if (zero != 0) {
         unsigned n = (unsigned) __builtin_ctzll(zero) >> 3;
@@ -55,14 +56,26 @@ static inline uint64_t field_head_at(const uint8_t *p, const uint8_t *end, size_
 
 static inline uint32_t field_value_len(uint8_t type, const uint8_t *p) {
     switch (type) {
-    case B_INT32: return 4;
-    case B_DOUBLE: case B_INT64: case B_DATE: case B_TIMESTAMP: return 8;
-    case B_STRING: return 4 + get_le32(p);
-    case B_DOCUMENT: case B_ARRAY: return get_le32(p);
-    case B_OBJECT_ID: return 12;
-    case B_BOOL: return 1;
-    case B_NULL: return 0;
-    default: return bval_len(type, p);
+    case B_INT32:
+        return 4;
+    case B_DOUBLE:
+    case B_INT64:
+    case B_DATE:
+    case B_TIMESTAMP:
+        return 8;
+    case B_STRING:
+        return 4 + get_le32(p);
+    case B_DOCUMENT:
+    case B_ARRAY:
+        return get_le32(p);
+    case B_OBJECT_ID:
+        return 12;
+    case B_BOOL:
+        return 1;
+    case B_NULL:
+        return 0;
+    default:
+        return bval_len(type, p);
     }
 }
 

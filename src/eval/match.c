@@ -1,9 +1,11 @@
 /* Evaluating a match tree on the bytes of a document; match.h has the language, match_parse.c compiles it.
  *
  * How a path meets arrays (MongoDB's rules, and the whole difficulty):
- *   - Between two parts, an array is entered: its documents are asked for the next part, and if that part is a position, the element there takes the step alone.
- *     An array that has no documents and no such position gives nothing at all, not even a missing value.
- *   - After the last part, an array counts element by element and then as a whole. $exists, $size and $elemMatch look at the array as a whole only.
+ *   - Between two parts, an array is entered: its documents are asked for the next part, and if that part is a
+ * position, the element there takes the step alone. An array that has no documents and no such position gives nothing
+ * at all, not even a missing value.
+ *   - After the last part, an array counts element by element and then as a whole. $exists, $size and $elemMatch look
+ * at the array as a whole only.
  *   - An element picked by position as the last step is not entered: {"a.0": 5} does not find {a: [[5]]}.
  *   - A document without the field gives one missing value, which equals null.
  *
@@ -12,9 +14,9 @@
 
 #include <assert.h>
 
+#include "base/codes.h"
 #include "bson/compare.h"
 #include "bson/number.h"
-#include "base/codes.h"
 #include "eval/match_internal.h"
 #include "eval/regex.h"
 
@@ -38,21 +40,25 @@ static enum answer answer_of(bool b) { return b ? YES : NO; }
 
 /* --- one value ------------------------------------------------------------------------------------------------- */
 
-static bool is_nan(struct bval v) {
-    return (v.type == B_DOUBLE || v.type == B_DECIMAL) && bnum_is_nan(bnum_of(v));
-}
+static bool is_nan(struct bval v) { return (v.type == B_DOUBLE || v.type == B_DECIMAL) && bnum_is_nan(bnum_of(v)); }
 
 static bool order_fits(enum match_op op, int c) {
     switch (op) {
-    case MATCH_EQ: return c == 0;
-    case MATCH_GT: return c > 0;
-    case MATCH_GTE: return c >= 0;
-    case MATCH_LT: return c < 0;
-    default: return c <= 0;
+    case MATCH_EQ:
+        return c == 0;
+    case MATCH_GT:
+        return c > 0;
+    case MATCH_GTE:
+        return c >= 0;
+    case MATCH_LT:
+        return c < 0;
+    default:
+        return c <= 0;
     }
 }
 
-/* Values of different types never compare, but for the two ends of the order. NaN is equal to itself and not in any order. */
+/* Values of different types never compare, but for the two ends of the order. NaN is equal to itself and not in any
+ * order. */
 static bool test_order_slow(const struct match_node *n, struct bval v) {
     if (btype_rank(v.type) != n->rank) {
         if (n->value.type == B_MIN_KEY) return n->op == MATCH_GT || n->op == MATCH_GTE;
@@ -75,8 +81,10 @@ static inline bool test_order(const struct match_node *n, struct bval v) {
         struct slice a = bval_string(v), b = bval_string(n->value);
         return n->op == MATCH_EQ ? slice_equal(a, b) : order_fits(n->op, slice_compare(a, b));
     }
-    case B_OBJECT_ID: return order_fits(n->op, memcmp(v.p, n->value.p, 12));
-    default: return test_order_slow(n, v);
+    case B_OBJECT_ID:
+        return order_fits(n->op, memcmp(v.p, n->value.p, 12));
+    default:
+        return test_order_slow(n, v);
     }
 }
 
@@ -86,15 +94,18 @@ static bool is_among(struct bval v, const struct bval *values, uint32_t count) {
         uint32_t mid = lo + (hi - lo) / 2;
         int c = bval_compare(v, values[mid]);
         if (c == 0) return true;
-        if (c < 0) hi = mid;
-        else lo = mid + 1;
+        if (c < 0)
+            hi = mid;
+        else
+            lo = mid + 1;
     }
     return false;
 }
 
 static enum answer test_regex(const struct match_node *n, struct bval v, struct failure *f) {
     if (v.type == B_REGEX)
-        return answer_of(slice_equal(bval_regex_pattern(v), regex_pattern(n->regex)) && slice_equal(bval_regex_options(v), regex_options(n->regex)));
+        return answer_of(slice_equal(bval_regex_pattern(v), regex_pattern(n->regex)) &&
+                         slice_equal(bval_regex_options(v), regex_options(n->regex)));
     if (v.type != B_STRING && v.type != B_SYMBOL) return NO;
     bool matches = false;
     f->st = regex_match(n->regex, bval_string(v), &matches, f->err);
@@ -146,14 +157,26 @@ static enum answer test_elem_match(const struct match_node *n, struct bval v, st
 /* The predicate on this value alone. */
 static enum answer test_value(const struct match_node *n, struct bval v, struct failure *f) {
     switch (n->op) {
-    case MATCH_EQ: case MATCH_GT: case MATCH_GTE: case MATCH_LT: case MATCH_LTE: return answer_of(test_order(n, v));
-    case MATCH_IN: return test_in(n, v, f);
-    case MATCH_EXISTS: return answer_of(v.type != B_MISSING);
-    case MATCH_TYPE: return answer_of(v.type != B_MISSING && (n->type_set & match_type_bit(v.type)) != 0);
-    case MATCH_MOD: return answer_of(test_mod(n, v));
-    case MATCH_REGEX: return test_regex(n, v, f);
-    case MATCH_SIZE: return answer_of(test_size(n, v));
-    default: return test_elem_match(n, v, f);
+    case MATCH_EQ:
+    case MATCH_GT:
+    case MATCH_GTE:
+    case MATCH_LT:
+    case MATCH_LTE:
+        return answer_of(test_order(n, v));
+    case MATCH_IN:
+        return test_in(n, v, f);
+    case MATCH_EXISTS:
+        return answer_of(v.type != B_MISSING);
+    case MATCH_TYPE:
+        return answer_of(v.type != B_MISSING && (n->type_set & match_type_bit(v.type)) != 0);
+    case MATCH_MOD:
+        return answer_of(test_mod(n, v));
+    case MATCH_REGEX:
+        return test_regex(n, v, f);
+    case MATCH_SIZE:
+        return answer_of(test_size(n, v));
+    default:
+        return test_elem_match(n, v, f);
     }
 }
 
@@ -201,9 +224,12 @@ static enum answer walk_array(const struct match_node *n, struct bval array, uin
         enum answer a = NO;
         if (e.value.type == B_DOCUMENT) a = walk_path(n, e.value, part, f);
         if (a == NO && at == wanted) {
-            if (part + 1 == n->path.part_count) a = test_value(n, e.value, f);
-            else if (e.value.type == B_ARRAY) a = walk_array(n, e.value, part + 1, f);
-            else if (e.value.type == B_DOCUMENT) a = walk_path(n, e.value, part + 1, f);
+            if (part + 1 == n->path.part_count)
+                a = test_value(n, e.value, f);
+            else if (e.value.type == B_ARRAY)
+                a = walk_array(n, e.value, part + 1, f);
+            else if (e.value.type == B_DOCUMENT)
+                a = walk_path(n, e.value, part + 1, f);
         }
         if (a != NO) return a;
     }
@@ -225,7 +251,8 @@ static enum answer eval_leaf(const struct match_node *n, const struct subject *s
 
 /* --- trees ----------------------------------------------------------------------------------------------------- */
 
-static enum answer eval_all(struct match_node *const *nodes, uint32_t count, const struct subject *s, struct failure *f) {
+static enum answer eval_all(struct match_node *const *nodes, uint32_t count, const struct subject *s,
+                            struct failure *f) {
     for (uint32_t i = 0; i < count; i++) {
         enum answer a = eval_node(nodes[i], s, f);
         if (a != YES) return a;
@@ -233,7 +260,8 @@ static enum answer eval_all(struct match_node *const *nodes, uint32_t count, con
     return YES;
 }
 
-static enum answer eval_any(struct match_node *const *nodes, uint32_t count, const struct subject *s, struct failure *f) {
+static enum answer eval_any(struct match_node *const *nodes, uint32_t count, const struct subject *s,
+                            struct failure *f) {
     for (uint32_t i = 0; i < count; i++) {
         enum answer a = eval_node(nodes[i], s, f);
         if (a != NO) return a;
@@ -274,12 +302,19 @@ static enum answer eval_node(const struct match_node *n, const struct subject *s
     case MATCH_AND:
         if (n->walk != NULL && !s->has_first) return eval_walk(n->walk, s, f);
         return eval_all(n->children, n->child_count, s, f);
-    case MATCH_OR: return eval_any(n->children, n->child_count, s, f);
-    case MATCH_NOR: return negate(eval_any(n->children, n->child_count, s, f));
-    case MATCH_NOT: return negate(eval_node(n->children[0], s, f));
-    case MATCH_TEXT: case MATCH_TRUE: return YES;
-    case MATCH_FALSE: return NO;
-    default: return eval_leaf(n, s, f);
+    case MATCH_OR:
+        return eval_any(n->children, n->child_count, s, f);
+    case MATCH_NOR:
+        return negate(eval_any(n->children, n->child_count, s, f));
+    case MATCH_NOT:
+        return negate(eval_node(n->children[0], s, f));
+    case MATCH_TEXT:
+    case MATCH_TRUE:
+        return YES;
+    case MATCH_FALSE:
+        return NO;
+    default:
+        return eval_leaf(n, s, f);
     }
 }
 
@@ -291,7 +326,8 @@ static status ask(const struct match_node *n, const struct subject *s, bool *mat
     return ST_OK;
 }
 
-status match_node_doc(const struct matcher *m, const struct match_node *node, struct bdoc doc, bool *matches, struct err *err) {
+status match_node_doc(const struct matcher *m, const struct match_node *node, struct bdoc doc, bool *matches,
+                      struct err *err) {
     (void) m;
     struct subject s = {.doc = doc};
     return ask(node, &s, matches, err);
@@ -335,7 +371,8 @@ static bool path_starts_with(const struct path *p, const struct path *prefix) {
 static bool element_fits(const struct match_node *n, uint32_t part, struct bval element) {
     struct failure f = {ST_OK, NULL};
     bool is_elem_match = n->op == MATCH_ELEM_MATCH_OBJECT || n->op == MATCH_ELEM_MATCH_VALUE;
-    if (n->path.part_count == part) return (is_elem_match ? test_element(n, element, &f) : test_value(n, element, &f)) == YES;
+    if (n->path.part_count == part)
+        return (is_elem_match ? test_element(n, element, &f) : test_value(n, element, &f)) == YES;
     return element.type == B_DOCUMENT && walk_path(n, element, part, &f) == YES;
 }
 

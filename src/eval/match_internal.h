@@ -7,7 +7,8 @@
 
 #define WALK_FIELDS_MAX 64 /* bits of a word */
 
-/* The children of an AND, grouped by the top-level field that they read: one walk over the document serves all groups. */
+/* The children of an AND, grouped by the top-level field that they read: one walk over the document serves all groups.
+ */
 struct walk_field {
     struct field_name name;
     uint32_t node_count;

@@ -1,7 +1,8 @@
 /* From a filter to a match tree; match.h tells the normal form, match.c evaluates it.
  *
- * Operators are rows of two tables at the end: those that stand where a field name could ($and), and those that stand under a field ($gt). A row without a function is an
- * operator that MongoDB has and elmo does not: it is refused by name. Every parser appends the conjuncts it found to a list, which is what flattens AND. */
+ * Operators are rows of two tables at the end: those that stand where a field name could ($and), and those that stand
+ * under a field ($gt). A row without a function is an operator that MongoDB has and elmo does not: it is refused by
+ * name. Every parser appends the conjuncts it found to a list, which is what flattens AND. */
 #include "base/codes.h"
 #include "bson/compare.h"
 #include "bson/number.h"
@@ -79,7 +80,8 @@ static status new_node(struct parse *ps, enum match_op op, const struct path *pa
     return ST_OK;
 }
 
-static status new_leaf(struct parse *ps, enum match_op op, const struct path *path, struct list *out, struct match_node **node) {
+static status new_leaf(struct parse *ps, enum match_op op, const struct path *path, struct list *out,
+                       struct match_node **node) {
     TRY(new_node(ps, op, path, node));
     return append(ps, out, *node);
 }
@@ -151,14 +153,17 @@ static bool make_walk(struct arena *arena, struct match_node *and) {
     }
     w->rest = shared;
     for (uint32_t i = 0; i < n; i++) {
-        if (owner[i] != NULL) owner[i]->nodes[owner[i]->node_count++] = and->children[i];
-        else w->rest[w->rest_count++] = and->children[i];
+        if (owner[i] != NULL)
+            owner[i]->nodes[owner[i]->node_count++] = and->children[i];
+        else
+            w->rest[w->rest_count++] = and->children[i];
     }
     and->walk = w;
     return true;
 }
 
-status match_and(struct arena *arena, struct match_node **nodes, uint32_t count, struct match_node **out, struct err *err) {
+status match_and(struct arena *arena, struct match_node **nodes, uint32_t count, struct match_node **out,
+                 struct err *err) {
     struct match_node *n = arena_new(arena, struct match_node);
     if (n == NULL) return RAISE(err, ST_NOMEM, "query");
     n->op = MATCH_AND;
@@ -171,7 +176,8 @@ status match_and(struct arena *arena, struct match_node **nodes, uint32_t count,
 
 /* --- comparisons ----------------------------------------------------------------------------------------------- */
 
-static status append_regex(struct parse *ps, const struct path *path, struct slice pattern, struct slice options, struct list *out) {
+static status append_regex(struct parse *ps, const struct path *path, struct slice pattern, struct slice options,
+                           struct list *out) {
     struct match_node *n;
     struct match_regex *regex;
     TRY(regex_compile(ps->m->mem, ps->arena, pattern, options, &regex, ps->err));
@@ -181,7 +187,8 @@ static status append_regex(struct parse *ps, const struct path *path, struct sli
     return ST_OK;
 }
 
-static status append_compare(struct parse *ps, const struct path *path, enum match_op op, struct bval value, struct list *out) {
+static status append_compare(struct parse *ps, const struct path *path, enum match_op op, struct bval value,
+                             struct list *out) {
     struct match_node *n;
     if (value.type == B_UNDEFINED) return RAISE_CODE(ps->err, CODE_BadValue, "cannot compare to undefined");
     TRY(new_leaf(ps, op, path, out, &n));
@@ -192,7 +199,8 @@ static status append_compare(struct parse *ps, const struct path *path, enum mat
 
 static status parse_compare(struct parse *ps, const struct predicate *p, enum match_op op, struct list *out) {
     if (p->value.type == B_REGEX && op != MATCH_EQ)
-        return RAISE_CODE(ps->err, CODE_BadValue, "Can't have RegEx as arg to predicate over field '%.*s'.", SLICE_ARGS(p->path->text));
+        return RAISE_CODE(ps->err, CODE_BadValue, "Can't have RegEx as arg to predicate over field '%.*s'.",
+                          SLICE_ARGS(p->path->text));
     return append_compare(ps, p->path, op, p->value, out);
 }
 
@@ -242,9 +250,12 @@ static status parse_in(struct parse *ps, const struct predicate *p, enum match_o
     struct biter it = biter_of(bval_doc(p->value));
     struct belem e;
     while (biter_next(&it, &e)) {
-        if (is_predicate(e.value)) return RAISE_CODE(ps->err, CODE_BadValue, "cannot nest $ under %.*s", SLICE_ARGS(p->name));
-        if (e.value.type == B_UNDEFINED) return RAISE_CODE(ps->err, CODE_BadValue, "InMatchExpression equality cannot be undefined");
-        if (e.value.type == B_REGEX) TRY(append_regex(ps, p->path, bval_regex_pattern(e.value), bval_regex_options(e.value), &regexes));
+        if (is_predicate(e.value))
+            return RAISE_CODE(ps->err, CODE_BadValue, "cannot nest $ under %.*s", SLICE_ARGS(p->name));
+        if (e.value.type == B_UNDEFINED)
+            return RAISE_CODE(ps->err, CODE_BadValue, "InMatchExpression equality cannot be undefined");
+        if (e.value.type == B_REGEX)
+            TRY(append_regex(ps, p->path, bval_regex_pattern(e.value), bval_regex_options(e.value), &regexes));
     }
     TRY(new_node(ps, op, p->path, &n));
     TRY(sort_values(ps, n, bval_doc(p->value)));
@@ -273,8 +284,10 @@ static status parse_exists(struct parse *ps, const struct predicate *p, enum mat
 static status add_type_number(struct parse *ps, struct bval v, uint64_t *set) {
     struct description d;
     int64_t code;
-    if (!bnum_to_int64_exact(bnum_of(v), &code)) return RAISE_CODE(ps->err, CODE_BadValue, "Invalid numerical type code: %s", describe_value(&d, v));
-    if (code == 0) return RAISE_CODE(ps->err, CODE_BadValue, "Invalid numerical type code: 0. Instead use {$exists:false}.");
+    if (!bnum_to_int64_exact(bnum_of(v), &code))
+        return RAISE_CODE(ps->err, CODE_BadValue, "Invalid numerical type code: %s", describe_value(&d, v));
+    if (code == 0)
+        return RAISE_CODE(ps->err, CODE_BadValue, "Invalid numerical type code: 0. Instead use {$exists:false}.");
     bool is_known = (code >= B_DOUBLE && code <= B_DECIMAL) || code == B_MAX_KEY || code == -1;
     if (!is_known) return RAISE_CODE(ps->err, CODE_BadValue, "Invalid numerical type code: %lld", (long long) code);
     *set |= match_type_bit((uint8_t) code);
@@ -284,13 +297,16 @@ static status add_type_number(struct parse *ps, struct bval v, uint64_t *set) {
 static status add_type(struct parse *ps, struct bval v, uint64_t *set) {
     uint8_t type;
     if (bval_is_number(v)) return add_type_number(ps, v, set);
-    if (v.type != B_STRING) return RAISE_CODE(ps->err, CODE_TypeMismatch, "type must be represented as a number or a string");
+    if (v.type != B_STRING)
+        return RAISE_CODE(ps->err, CODE_TypeMismatch, "type must be represented as a number or a string");
     struct slice name = bval_string(v);
     if (slice_equal(name, SLICE_LIT("number"))) {
-        *set |= match_type_bit(B_INT32) | match_type_bit(B_INT64) | match_type_bit(B_DOUBLE) | match_type_bit(B_DECIMAL);
+        *set |=
+            match_type_bit(B_INT32) | match_type_bit(B_INT64) | match_type_bit(B_DOUBLE) | match_type_bit(B_DECIMAL);
         return ST_OK;
     }
-    if (!btype_from_name(name, &type) || type == B_MISSING) return RAISE_CODE(ps->err, CODE_BadValue, "Unknown type name alias: %.*s", SLICE_ARGS(name));
+    if (!btype_from_name(name, &type) || type == B_MISSING)
+        return RAISE_CODE(ps->err, CODE_BadValue, "Unknown type name alias: %.*s", SLICE_ARGS(name));
     *set |= match_type_bit(type);
     return ST_OK;
 }
@@ -301,8 +317,10 @@ static status parse_type(struct parse *ps, const struct predicate *p, enum match
     if (p->value.type != B_ARRAY) return add_type(ps, p->value, &n->type_set);
     struct biter it = biter_of(bval_doc(p->value));
     struct belem e;
-    while (biter_next(&it, &e)) TRY(add_type(ps, e.value, &n->type_set));
-    if (n->type_set == 0) return RAISE_CODE(ps->err, CODE_FailedToParse, "%.*s must match at least one type", SLICE_ARGS(p->path->text));
+    while (biter_next(&it, &e))
+        TRY(add_type(ps, e.value, &n->type_set));
+    if (n->type_set == 0)
+        return RAISE_CODE(ps->err, CODE_FailedToParse, "%.*s must match at least one type", SLICE_ARGS(p->path->text));
     return ST_OK;
 }
 
@@ -311,11 +329,17 @@ static status parse_size(struct parse *ps, const struct predicate *p, enum match
     struct match_node *n;
     const char *fault = NULL;
     int64_t size = 0;
-    if (!bval_is_number(p->value)) fault = "Expected a number in";
-    else if (!bnum_is_integral(bnum_of(p->value))) fault = "Expected an integer";
-    else if (!bnum_to_int64_exact(bnum_of(p->value), &size)) fault = "Cannot represent as a 64-bit integer";
-    else if (size < 0) fault = "Expected a non-negative number in";
-    if (fault != NULL) return RAISE_CODE(ps->err, CODE_BadValue, "Failed to parse $size. %s: %s", fault, describe_field(&d, p->name, p->value));
+    if (!bval_is_number(p->value))
+        fault = "Expected a number in";
+    else if (!bnum_is_integral(bnum_of(p->value)))
+        fault = "Expected an integer";
+    else if (!bnum_to_int64_exact(bnum_of(p->value), &size))
+        fault = "Cannot represent as a 64-bit integer";
+    else if (size < 0)
+        fault = "Expected a non-negative number in";
+    if (fault != NULL)
+        return RAISE_CODE(ps->err, CODE_BadValue, "Failed to parse $size. %s: %s", fault,
+                          describe_field(&d, p->name, p->value));
     TRY(new_leaf(ps, op, p->path, out, &n));
     n->size = size;
     return ST_OK;
@@ -325,7 +349,9 @@ static status mod_operand(struct parse *ps, struct bval v, const char *which, in
     struct description d;
     if (bval_is_number(v) && bnum_to_int64(bnum_of(v), out)) return ST_OK;
     if (!bval_is_number(v)) return RAISE_CODE(ps->err, CODE_BadValue, "malformed mod, %s not a number", which);
-    return RAISE_CODE(ps->err, CODE_BadValue, "malformed mod, %s value is invalid :: caused by :: Unable to coerce %s to a 64-bit integer", which, describe_value(&d, v));
+    return RAISE_CODE(ps->err, CODE_BadValue,
+                      "malformed mod, %s value is invalid :: caused by :: Unable to coerce %s to a 64-bit integer",
+                      which, describe_value(&d, v));
 }
 
 static status parse_mod(struct parse *ps, const struct predicate *p, enum match_op op, struct list *out) {
@@ -365,7 +391,8 @@ static status parse_regex(struct parse *ps, const struct predicate *p, enum matc
 static status parse_options(struct parse *ps, const struct predicate *p, enum match_op op, struct list *out) {
     (void) op;
     (void) out;
-    if (bdoc_get_str(p->all, "$regex").type == B_MISSING) return RAISE_CODE(ps->err, CODE_BadValue, "$options needs a $regex");
+    if (bdoc_get_str(p->all, "$regex").type == B_MISSING)
+        return RAISE_CODE(ps->err, CODE_BadValue, "$options needs a $regex");
     return ST_OK;
 }
 
@@ -386,7 +413,8 @@ static status parse_elem_match(struct parse *ps, const struct predicate *p, enum
     bool of_value = speaks_of_value(p->value);
     enum place place = ps->place;
     ps->place = PLACE_ELEMENT;
-    TRY(of_value ? parse_predicates(ps, &none, bval_doc(p->value), &list) : parse_filter(ps, bval_doc(p->value), &list));
+    TRY(of_value ? parse_predicates(ps, &none, bval_doc(p->value), &list)
+                 : parse_filter(ps, bval_doc(p->value), &list));
     ps->place = place;
     TRY(new_leaf(ps, of_value ? MATCH_ELEM_MATCH_VALUE : op, p->path, out, &n));
     n->children = arena_array(ps->arena, struct match_node *, 1);
@@ -416,12 +444,15 @@ static status parse_all(struct parse *ps, const struct predicate *p, enum match_
     while (biter_next(&it, &e)) {
         if (is_first && has_operator_name(e.value)) {
             struct biter of_e = biter_of(bval_doc(e.value));
-            if (biter_next(&of_e, &inner) && slice_equal(inner.name, SLICE_LIT("$elemMatch"))) return parse_all_elem_match(ps, p, out);
+            if (biter_next(&of_e, &inner) && slice_equal(inner.name, SLICE_LIT("$elemMatch")))
+                return parse_all_elem_match(ps, p, out);
         }
         is_first = false;
         if (is_predicate(e.value)) return RAISE_CODE(ps->err, CODE_BadValue, "no $ expressions in $all");
-        if (e.value.type == B_REGEX) TRY(append_regex(ps, p->path, bval_regex_pattern(e.value), bval_regex_options(e.value), out));
-        else TRY(append_compare(ps, p->path, op, e.value, out));
+        if (e.value.type == B_REGEX)
+            TRY(append_regex(ps, p->path, bval_regex_pattern(e.value), bval_regex_options(e.value), out));
+        else
+            TRY(append_compare(ps, p->path, op, e.value, out));
     }
     struct match_node *never;
     return is_first ? new_leaf(ps, MATCH_FALSE, NULL, out, &never) : ST_OK;
@@ -451,7 +482,8 @@ static status parse_nothing(struct parse *ps, const struct predicate *p, enum ma
 }
 
 static status deeper(struct parse *ps) {
-    if (++ps->depth > TREE_DEPTH_MAX) return RAISE_CODE(ps->err, CODE_BadValue, "exceeded maximum query tree depth of %d", TREE_DEPTH_MAX);
+    if (++ps->depth > TREE_DEPTH_MAX)
+        return RAISE_CODE(ps->err, CODE_BadValue, "exceeded maximum query tree depth of %d", TREE_DEPTH_MAX);
     return ST_OK;
 }
 
@@ -463,7 +495,8 @@ static status parse_predicates(struct parse *ps, const struct path *path, struct
     while (biter_next(&it, &e)) {
         const struct field_op *row = find_field_op(e.name);
         if (row == NULL) return RAISE_CODE(ps->err, CODE_BadValue, "unknown operator: %.*s", SLICE_ARGS(e.name));
-        if (row->parse == NULL) return RAISE(ps->err, ST_UNSUPPORTED, "the query operator %s is not supported", row->name);
+        if (row->parse == NULL)
+            return RAISE(ps->err, ST_UNSUPPORTED, "the query operator %s is not supported", row->name);
         p.name = e.name;
         p.value = e.value;
         TRY(row->parse(ps, &p, row->op, out));
@@ -481,7 +514,8 @@ static status check_clauses(struct parse *ps, struct belem e) {
     bool is_empty = true;
     while (biter_next(&it, &clause)) {
         is_empty = false;
-        if (clause.value.type != B_DOCUMENT) return RAISE_CODE(ps->err, CODE_BadValue, "$or/$and/$nor entries need to be full objects");
+        if (clause.value.type != B_DOCUMENT)
+            return RAISE_CODE(ps->err, CODE_BadValue, "$or/$and/$nor entries need to be full objects");
     }
     return is_empty ? RAISE_CODE(ps->err, CODE_BadValue, "$and/$or/$nor must be a nonempty array") : ST_OK;
 }
@@ -491,7 +525,8 @@ static status parse_and(struct parse *ps, struct belem e, enum match_op op, stru
     TRY(check_clauses(ps, e));
     struct biter it = biter_of(bval_doc(e.value));
     struct belem clause;
-    while (biter_next(&it, &clause)) TRY(parse_filter(ps, bval_doc(clause.value), out));
+    while (biter_next(&it, &clause))
+        TRY(parse_filter(ps, bval_doc(clause.value), out));
     return ST_OK;
 }
 
@@ -500,7 +535,8 @@ static status parse_or(struct parse *ps, struct belem e, enum match_op op, struc
     struct match_node *n;
     TRY(check_clauses(ps, e));
     enum place place = ps->place;
-    if (ps->place != PLACE_ELEMENT) ps->place = op == MATCH_NOR ? PLACE_NOR : ps->place == PLACE_TOP ? PLACE_OR : ps->place;
+    if (ps->place != PLACE_ELEMENT)
+        ps->place = op == MATCH_NOR ? PLACE_NOR : ps->place == PLACE_TOP ? PLACE_OR : ps->place;
     struct biter it = biter_of(bval_doc(e.value));
     struct belem clause;
     while (biter_next(&it, &clause)) {
@@ -512,7 +548,8 @@ static status parse_or(struct parse *ps, struct belem e, enum match_op op, struc
     ps->place = place;
     TRY(join(ps, op, &clauses, &n));
     if (n->op == MATCH_AND) { /* the only clause of an OR */
-        for (uint32_t i = 0; i < n->child_count; i++) TRY(append(ps, out, n->children[i]));
+        for (uint32_t i = 0; i < n->child_count; i++)
+            TRY(append(ps, out, n->children[i]));
         return ST_OK;
     }
     return append(ps, out, n);
@@ -535,23 +572,31 @@ static status parse_comment(struct parse *ps, struct belem e, enum match_op op, 
 }
 
 static status check_text_place(struct parse *ps) {
-    if (ps->place == PLACE_ELEMENT) return RAISE_CODE(ps->err, CODE_BadValue, "$text can only be applied to the top-level document");
+    if (ps->place == PLACE_ELEMENT)
+        return RAISE_CODE(ps->err, CODE_BadValue, "$text can only be applied to the top-level document");
     if (ps->place == PLACE_NOR) return RAISE_CODE(ps->err, CODE_BadValue, "text expression not allowed in nor");
     if (ps->place == PLACE_OR)
-        return RAISE_CODE(ps->err, CODE_NoQueryExecutionPlans, "Failed to produce a solution for TEXT under OR with other non-TEXT clauses");
+        return RAISE_CODE(ps->err, CODE_NoQueryExecutionPlans,
+                          "Failed to produce a solution for TEXT under OR with other non-TEXT clauses");
     if (ps->m->text.is_set) return RAISE_CODE(ps->err, CODE_BadValue, "Too many text expressions");
     return ST_OK;
 }
 
 static status parse_text_field(struct parse *ps, struct belem e, struct match_text *text) {
-    struct slice *string = slice_equal(e.name, SLICE_LIT("$search")) ? &text->search : slice_equal(e.name, SLICE_LIT("$language")) ? &text->language : NULL;
-    bool *flag = slice_equal(e.name, SLICE_LIT("$caseSensitive")) ? &text->case_sensitive
-                 : slice_equal(e.name, SLICE_LIT("$diacriticSensitive")) ? &text->diacritic_sensitive : NULL;
+    struct slice *string = slice_equal(e.name, SLICE_LIT("$search"))     ? &text->search
+                           : slice_equal(e.name, SLICE_LIT("$language")) ? &text->language
+                                                                         : NULL;
+    bool *flag = slice_equal(e.name, SLICE_LIT("$caseSensitive"))        ? &text->case_sensitive
+                 : slice_equal(e.name, SLICE_LIT("$diacriticSensitive")) ? &text->diacritic_sensitive
+                                                                         : NULL;
     if (string == NULL && flag == NULL) return RAISE_CODE(ps->err, CODE_BadValue, "extra fields in $text");
     if (e.value.type != (string != NULL ? B_STRING : B_BOOL))
-        return RAISE_CODE(ps->err, CODE_TypeMismatch, "\"%.*s\" had the wrong type. Expected %s, found %s", SLICE_ARGS(e.name), string != NULL ? "string" : "bool", btype_name(e.value.type));
-    if (string != NULL) *string = bval_string(e.value);
-    else *flag = bval_bool(e.value);
+        return RAISE_CODE(ps->err, CODE_TypeMismatch, "\"%.*s\" had the wrong type. Expected %s, found %s",
+                          SLICE_ARGS(e.name), string != NULL ? "string" : "bool", btype_name(e.value.type));
+    if (string != NULL)
+        *string = bval_string(e.value);
+    else
+        *flag = bval_bool(e.value);
     return ST_OK;
 }
 
@@ -562,7 +607,8 @@ static status parse_text(struct parse *ps, struct belem e, enum match_op op, str
     struct match_text text = {.is_set = true};
     struct biter it = biter_of(bval_doc(e.value));
     struct belem field;
-    while (biter_next(&it, &field)) TRY(parse_text_field(ps, field, &text));
+    while (biter_next(&it, &field))
+        TRY(parse_text_field(ps, field, &text));
     if (text.search.p == NULL) return RAISE_CODE(ps->err, CODE_NoSuchKey, "Missing expected field \"$search\"");
     ps->m->text = text;
     return new_leaf(ps, op, NULL, out, &n);
@@ -572,7 +618,8 @@ static status parse_field(struct parse *ps, struct belem e, struct list *out) {
     struct path path;
     TRY(path_parse(ps->arena, e.name, &path, ps->err));
     if (is_predicate(e.value)) return parse_predicates(ps, &path, bval_doc(e.value), out);
-    if (e.value.type == B_REGEX) return append_regex(ps, &path, bval_regex_pattern(e.value), bval_regex_options(e.value), out);
+    if (e.value.type == B_REGEX)
+        return append_regex(ps, &path, bval_regex_pattern(e.value), bval_regex_options(e.value), out);
     return append_compare(ps, &path, MATCH_EQ, e.value, out);
 }
 
@@ -587,15 +634,20 @@ static status parse_filter(struct parse *ps, struct bdoc filter, struct list *ou
         }
         const struct tree_op *row = find_tree_op(e.name);
         if (row == NULL)
-            return RAISE_CODE(ps->err, CODE_BadValue, "unknown top level operator: %.*s. If you have a field name that starts with a '$' symbol, consider using $getField or $setField.", SLICE_ARGS(e.name));
-        if (row->parse == NULL) return RAISE(ps->err, ST_UNSUPPORTED, "the query operator %s is not supported", row->name);
+            return RAISE_CODE(ps->err, CODE_BadValue,
+                              "unknown top level operator: %.*s. If you have a field name that starts with a '$' "
+                              "symbol, consider using $getField or $setField.",
+                              SLICE_ARGS(e.name));
+        if (row->parse == NULL)
+            return RAISE(ps->err, ST_UNSUPPORTED, "the query operator %s is not supported", row->name);
         TRY(row->parse(ps, e, row->op, out));
     }
     ps->depth--;
     return ST_OK;
 }
 
-status match_compile(const struct mem *mem, struct arena *arena, struct bdoc filter, struct matcher *out, struct err *err) {
+status match_compile(const struct mem *mem, struct arena *arena, struct bdoc filter, struct matcher *out,
+                     struct err *err) {
     *out = (struct matcher){.mem = mem};
     struct parse ps = {.arena = arena, .m = out, .err = err};
     struct list list = {0};

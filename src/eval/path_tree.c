@@ -1,7 +1,8 @@
 /* Places sorted by path, neighbours sharing what their paths share; see path_tree.h.
  *
- * Sorting first keeps an update of a million fields from costing the square. The sort key of a path, part by part: 01 and the position big-endian, or 02, the name and 00; so a path stands
- * right before those that it is a prefix of, and every collision is one between neighbours. */
+ * Sorting first keeps an update of a million fields from costing the square. The sort key of a path, part by part: 01
+ * and the position big-endian, or 02, the name and 00; so a path stands right before those that it is a prefix of, and
+ * every collision is one between neighbours. */
 #include "eval/path_tree.h"
 
 #include "base/endian.h"
@@ -9,7 +10,8 @@
 
 static struct slice path_key(struct arena *arena, const struct path *path) {
     size_t len = 0;
-    for (uint32_t i = 0; i < path->part_count; i++) len += 9 + path->parts[i].name.len;
+    for (uint32_t i = 0; i < path->part_count; i++)
+        len += 9 + path->parts[i].name.len;
     uint8_t *key = arena_alloc(arena, len + 1), *p = key;
     if (key == NULL) return SLICE_NONE;
     for (uint32_t i = 0; i < path->part_count; i++) {
@@ -36,14 +38,18 @@ static int compare_parts(struct slice a, int64_t a_idx, struct slice b, int64_t 
 
 static uint32_t shared_parts(const struct path *a, const struct path *b) {
     uint32_t n = 0;
-    while (n < a->part_count && n < b->part_count && slice_equal(a->parts[n].name, b->parts[n].name)) n++;
+    while (n < a->part_count && n < b->part_count && slice_equal(a->parts[n].name, b->parts[n].name))
+        n++;
     return n;
 }
 
-static const struct path *path_of(const struct path_place *places, const struct sort_item *item) { return places[item->value.len].path; }
+static const struct path *path_of(const struct path_place *places, const struct sort_item *item) {
+    return places[item->value.len].path;
+}
 
 /* Fills the node with the places of items [from, to), which share `depth` parts. */
-static status build(struct arena *arena, const struct sort_item *items, uint32_t from, uint32_t to, const struct path_place *places, uint32_t depth, struct path_node *node, struct err *err) {
+static status build(struct arena *arena, const struct sort_item *items, uint32_t from, uint32_t to,
+                    const struct path_place *places, uint32_t depth, struct path_node *node, struct err *err) {
     uint32_t count = 0;
     for (uint32_t i = from; i < to; i++) {
         if (i == from || shared_parts(path_of(places, &items[i]), path_of(places, &items[i - 1])) <= depth) count++;
@@ -57,13 +63,16 @@ static status build(struct arena *arena, const struct sort_item *items, uint32_t
         child->idx = path->parts[depth].idx;
         for (end = i + 1; end < to && shared_parts(path, path_of(places, &items[end])) > depth; end++) {
         }
-        if (path->part_count == depth + 1) child->leaf = places[items[i].value.len].leaf;
-        else TRY(build(arena, items, i, end, places, depth + 1, child, err));
+        if (path->part_count == depth + 1)
+            child->leaf = places[items[i].value.len].leaf;
+        else
+            TRY(build(arena, items, i, end, places, depth + 1, child, err));
     }
     return ST_OK;
 }
 
-static bool find_collision(const struct sort_item *items, uint32_t count, const struct path_place *places, struct path_collision *out) {
+static bool find_collision(const struct sort_item *items, uint32_t count, const struct path_place *places,
+                           struct path_collision *out) {
     *out = (struct path_collision){0};
     for (uint32_t i = 1; i < count; i++) {
         const struct sort_item *a = &items[i - 1], *b = &items[i];
@@ -75,7 +84,8 @@ static bool find_collision(const struct sort_item *items, uint32_t count, const 
     return false;
 }
 
-status path_tree_build(struct arena *arena, const struct path_place *places, uint32_t count, struct path_node *root, struct path_collision *collision, struct err *err) {
+status path_tree_build(struct arena *arena, const struct path_place *places, uint32_t count, struct path_node *root,
+                       struct path_collision *collision, struct err *err) {
     *root = (struct path_node){.idx = -1};
     *collision = (struct path_collision){0};
     if (count == 0) return ST_OK;
@@ -87,7 +97,8 @@ status path_tree_build(struct arena *arena, const struct path_place *places, uin
         if (items[i].key.p == NULL) return RAISE(err, ST_NOMEM, "paths");
     }
     sort_items(items, items + count, count, 1);
-    return find_collision(items, count, places, collision) ? ST_OK : build(arena, items, 0, count, places, 0, root, err);
+    return find_collision(items, count, places, collision) ? ST_OK
+                                                           : build(arena, items, 0, count, places, 0, root, err);
 }
 
 /* The canonical position that a name spells (as path_parse has it), -1 when none. */
@@ -116,8 +127,10 @@ const struct path_node *path_tree_find(const struct path_node *node, const struc
         uint32_t mid = lo + (hi - lo) / 2;
         int c = compare_parts(field->name, idx, node->children[mid].name.name, node->children[mid].idx);
         if (c == 0) return &node->children[mid];
-        if (c < 0) hi = mid;
-        else lo = mid + 1;
+        if (c < 0)
+            hi = mid;
+        else
+            lo = mid + 1;
     }
     return NULL;
 }

@@ -1,7 +1,9 @@
-/* Things that stand at paths (operators of an update, fields of a projection), as a tree that is walked beside a document.
+/* Things that stand at paths (operators of an update, fields of a projection), as a tree that is walked beside a
+ * document.
  *
- *   T1  Children are in the order in which MongoDB adds new fields: positions by number, then names by bytes. No two have the same name.
- *   T2  A node has either a leaf or children: nothing stands at a path that leads on to something else. */
+ *   T1  Children are in the order in which MongoDB adds new fields: positions by number, then names by bytes. No two
+ * have the same name. T2  A node has either a leaf or children: nothing stands at a path that leads on to something
+ * else. */
 #ifndef ELMO_EVAL_PATH_TREE_H
 #define ELMO_EVAL_PATH_TREE_H
 
@@ -12,8 +14,8 @@
 
 struct path_node {
     struct field_name name;
-    int64_t idx;          /* the position that the name spells, or -1 */
-    const void *leaf;     /* what stands here; NULL: children */
+    int64_t idx;      /* the position that the name spells, or -1 */
+    const void *leaf; /* what stands here; NULL: children */
     uint32_t child_count;
     struct path_node *children;
 };
@@ -29,8 +31,10 @@ struct path_collision {
     const struct path *first, *second;
 };
 
-/* Nodes live in the arena. Costs n log n. Fails only for want of memory; a collision is an answer, the tree is then unusable. */
-status path_tree_build(struct arena *arena, const struct path_place *places, uint32_t count, struct path_node *root, struct path_collision *collision, struct err *err);
+/* Nodes live in the arena. Costs n log n. Fails only for want of memory; a collision is an answer, the tree is then
+ * unusable. */
+status path_tree_build(struct arena *arena, const struct path_place *places, uint32_t count, struct path_node *root,
+                       struct path_collision *collision, struct err *err);
 /* The child of that name, NULL. */
 const struct path_node *path_tree_find(const struct path_node *node, const struct field *field);
 
@@ -47,7 +51,9 @@ static inline bool path_seen_init(struct path_seen *s, struct arena *arena, cons
     return s->words != NULL;
 }
 
-static inline bool path_seen_has(const struct path_seen *s, uint32_t i) { return (s->words[i / 64] >> (i % 64) & 1) != 0; }
+static inline bool path_seen_has(const struct path_seen *s, uint32_t i) {
+    return (s->words[i / 64] >> (i % 64) & 1) != 0;
+}
 
 static inline void path_seen_add(struct path_seen *s, uint32_t i) {
     s->words[i / 64] |= UINT64_C(1) << (i % 64);

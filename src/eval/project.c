@@ -1,8 +1,9 @@
 /* Projection; project.h is the contract.
  *
- * A projection is a tree by path (path_tree.h) whose leaves keep, drop, slice or search. It is walked beside the document: what is kept is copied as it is, what leads on to something deeper is
- * entered, arrays element by element (and arrays in arrays). In an inclusion, what the tree does not name goes; in an exclusion it stays.
- * As in MongoDB, a field found by $elemMatch stands after the others in an inclusion, and $meta after everything. */
+ * A projection is a tree by path (path_tree.h) whose leaves keep, drop, slice or search. It is walked beside the
+ * document: what is kept is copied as it is, what leads on to something deeper is entered, arrays element by element
+ * (and arrays in arrays). In an inclusion, what the tree does not name goes; in an exclusion it stays. As in MongoDB, a
+ * field found by $elemMatch stands after the others in an inclusion, and $meta after everything. */
 #include "eval/project.h"
 
 #include "base/codes.h"
@@ -16,7 +17,7 @@ enum leaf_kind { LEAF_KEEP, LEAF_DROP, LEAF_SLICE, LEAF_ELEM_MATCH, LEAF_META };
 struct leaf {
     enum leaf_kind kind;
     struct path path;
-    int64_t skip, limit;  /* SLICE: skip < 0 counts from the end; limit < 0: all of the last -limit */
+    int64_t skip, limit; /* SLICE: skip < 0 counts from the end; limit < 0: all of the last -limit */
     bool has_skip;
     struct matcher query; /* ELEM_MATCH */
 };
@@ -33,7 +34,13 @@ struct projection {
 
 /* --- compiling ------------------------------------------------------------------------------------------------- */
 
-enum { CODE_COLLISION_PREFIX = 31249, CODE_COLLISION_SAME = 31250, CODE_INCLUSION_IN_EXCLUSION = 31253, CODE_EXCLUSION_IN_INCLUSION = 31254, PARSE_DEPTH_MAX = 100 };
+enum {
+    CODE_COLLISION_PREFIX = 31249,
+    CODE_COLLISION_SAME = 31250,
+    CODE_INCLUSION_IN_EXCLUSION = 31253,
+    CODE_EXCLUSION_IN_INCLUSION = 31254,
+    PARSE_DEPTH_MAX = 100
+};
 
 struct parse {
     struct projection *p;
@@ -52,11 +59,15 @@ static status check_path(const struct path *path, struct err *err) {
     if (path->text.len == 0) return RAISE_CODE(err, 40352, "FieldPath cannot be constructed with empty string");
     for (uint32_t i = 0; i < path->part_count; i++) {
         struct slice name = path->parts[i].name;
-        if (name.len == 0 && i + 1 == path->part_count) return RAISE_CODE(err, 40353, "FieldPath must not end with a '.'.");
+        if (name.len == 0 && i + 1 == path->part_count)
+            return RAISE_CODE(err, 40353, "FieldPath must not end with a '.'.");
         if (name.len == 0) return RAISE_CODE(err, 15998, "FieldPath field names may not be empty strings.");
         if (name.p[0] != '$') continue;
-        if (name.len == 1 && i != 0) return RAISE(err, ST_UNSUPPORTED, "the positional projection '%.*s' is not supported", SLICE_ARGS(path->text));
-        return RAISE_CODE(err, 16410, "FieldPath field names may not start with '$'. Consider using $getField or $setField.");
+        if (name.len == 1 && i != 0)
+            return RAISE(err, ST_UNSUPPORTED, "the positional projection '%.*s' is not supported",
+                         SLICE_ARGS(path->text));
+        return RAISE_CODE(err, 16410,
+                          "FieldPath field names may not start with '$'. Consider using $getField or $setField.");
     }
     return ST_OK;
 }
@@ -84,9 +95,11 @@ static status add_flag(struct parse *ps, const struct path *path, bool keep) {
     }
     if (slice_equal(path->parts[0].name, SLICE_LIT("_id"))) ps->has_nested_id = true;
     if (keep && ps->type == TYPE_EXCLUSION)
-        return RAISE_CODE(ps->err, CODE_INCLUSION_IN_EXCLUSION, "Cannot do inclusion on field %.*s in exclusion projection", SLICE_ARGS(path->text));
+        return RAISE_CODE(ps->err, CODE_INCLUSION_IN_EXCLUSION,
+                          "Cannot do inclusion on field %.*s in exclusion projection", SLICE_ARGS(path->text));
     if (!keep && ps->type == TYPE_INCLUSION)
-        return RAISE_CODE(ps->err, CODE_EXCLUSION_IN_INCLUSION, "Cannot do exclusion on field %.*s in inclusion projection", SLICE_ARGS(path->text));
+        return RAISE_CODE(ps->err, CODE_EXCLUSION_IN_INCLUSION,
+                          "Cannot do exclusion on field %.*s in inclusion projection", SLICE_ARGS(path->text));
     ps->type = keep ? TYPE_INCLUSION : TYPE_EXCLUSION;
     return new_leaf(ps, keep ? LEAF_KEEP : LEAF_DROP, path, &leaf);
 }
@@ -105,11 +118,21 @@ static status add_slice(struct parse *ps, const struct path *path, struct bval v
     ps->has_slice = true;
     TRY(new_leaf(ps, LEAF_SLICE, path, &leaf));
     if (slice_number(v, &leaf->limit)) return ST_OK;
-    if (v.type != B_ARRAY) return RAISE_CODE(ps->err, 28667, "Invalid $slice syntax. The given syntax did not match the find() syntax because :: $slice needs a number or an array");
+    if (v.type != B_ARRAY)
+        return RAISE_CODE(ps->err, 28667,
+                          "Invalid $slice syntax. The given syntax did not match the find() syntax because :: $slice "
+                          "needs a number or an array");
     uint32_t count = bdoc_count(bval_doc(v));
-    if (count != 2) return RAISE_CODE(ps->err, 28667, "Invalid $slice syntax. The given syntax did not match the find() syntax because :: $slice array takes 2 elements, not %u", count);
-    if (!slice_number(barray_at(bval_doc(v), 0), &leaf->skip) || !slice_number(barray_at(bval_doc(v), 1), &leaf->limit) || leaf->limit <= 0)
-        return RAISE_CODE(ps->err, 28724, "Invalid $slice syntax. The given syntax did not match the find() syntax because :: $slice takes two numbers, the second positive");
+    if (count != 2)
+        return RAISE_CODE(ps->err, 28667,
+                          "Invalid $slice syntax. The given syntax did not match the find() syntax because :: $slice "
+                          "array takes 2 elements, not %u",
+                          count);
+    if (!slice_number(barray_at(bval_doc(v), 0), &leaf->skip) ||
+        !slice_number(barray_at(bval_doc(v), 1), &leaf->limit) || leaf->limit <= 0)
+        return RAISE_CODE(ps->err, 28724,
+                          "Invalid $slice syntax. The given syntax did not match the find() syntax because :: $slice "
+                          "takes two numbers, the second positive");
     leaf->has_skip = true;
     return ST_OK;
 }
@@ -134,7 +157,9 @@ static status add_elem_match(struct parse *ps, const struct path *path, struct b
     struct leaf *leaf;
     struct bdoc filter;
     struct matcher query;
-    if (v.type != B_DOCUMENT) return RAISE_CODE(ps->err, 31274, "elemMatch: Invalid argument, object required, but got %s", btype_name(v.type));
+    if (v.type != B_DOCUMENT)
+        return RAISE_CODE(ps->err, 31274, "elemMatch: Invalid argument, object required, but got %s",
+                          btype_name(v.type));
     if (path->part_count > 1) return RAISE_CODE(ps->err, 31275, "Cannot use $elemMatch projection on a nested field.");
     TRY(new_leaf(ps, LEAF_ELEM_MATCH, path, &leaf));
     TRY(wrap_query(ps, v, &filter));
@@ -151,17 +176,24 @@ static status add_meta(struct parse *ps, const struct path *path, struct bval v)
         struct description d;
         return RAISE_CODE(ps->err, 17308, "Unsupported argument to $meta: %s", describe_value(&d, v));
     }
-    if (path->part_count > 1) return RAISE(ps->err, ST_UNSUPPORTED, "$meta on the nested field '%.*s' is not supported", SLICE_ARGS(path->text));
+    if (path->part_count > 1)
+        return RAISE(ps->err, ST_UNSUPPORTED, "$meta on the nested field '%.*s' is not supported",
+                     SLICE_ARGS(path->text));
     ps->p->has_meta = true;
     return new_leaf(ps, LEAF_META, path, &leaf);
 }
 
 static status add_operator(struct parse *ps, const struct path *path, struct bdoc doc, struct belem e) {
-    if (bdoc_count(doc) != 1) return RAISE_CODE(ps->err, 15983, "An object representing an expression must have exactly one field, in the projection of '%.*s'", SLICE_ARGS(path->text));
+    if (bdoc_count(doc) != 1)
+        return RAISE_CODE(
+            ps->err, 15983,
+            "An object representing an expression must have exactly one field, in the projection of '%.*s'",
+            SLICE_ARGS(path->text));
     if (slice_equal(e.name, SLICE_LIT("$slice"))) return add_slice(ps, path, e.value);
     if (slice_equal(e.name, SLICE_LIT("$elemMatch"))) return add_elem_match(ps, path, e.value);
     if (slice_equal(e.name, SLICE_LIT("$meta"))) return add_meta(ps, path, e.value);
-    return RAISE(ps->err, ST_UNSUPPORTED, "the expression %.*s in the projection of '%.*s' is not supported", SLICE_ARGS(e.name), SLICE_ARGS(path->text));
+    return RAISE(ps->err, ST_UNSUPPORTED, "the expression %.*s in the projection of '%.*s' is not supported",
+                 SLICE_ARGS(e.name), SLICE_ARGS(path->text));
 }
 
 static status add_field(struct parse *ps, struct slice prefix, struct belem e, int depth);
@@ -169,10 +201,14 @@ static status add_field(struct parse *ps, struct slice prefix, struct belem e, i
 static status add_nested(struct parse *ps, const struct path *path, struct bdoc doc, int depth) {
     struct biter it = biter_of(doc);
     struct belem e;
-    if (!biter_next(&it, &e)) return RAISE_CODE(ps->err, 51270, "An empty sub-projection is not a valid value. Found empty object at path: %.*s", SLICE_ARGS(path->text));
+    if (!biter_next(&it, &e))
+        return RAISE_CODE(ps->err, 51270,
+                          "An empty sub-projection is not a valid value. Found empty object at path: %.*s",
+                          SLICE_ARGS(path->text));
     if (e.name.len != 0 && e.name.p[0] == '$') return add_operator(ps, path, doc, e);
     if (depth >= PARSE_DEPTH_MAX) return RAISE_CODE(ps->err, CODE_Overflow, "the projection is nested too deeply");
-    do TRY(add_field(ps, path->text, e, depth + 1));
+    do
+        TRY(add_field(ps, path->text, e, depth + 1));
     while (biter_next(&it, &e));
     return ST_OK;
 }
@@ -192,7 +228,8 @@ static status add_field(struct parse *ps, struct slice prefix, struct belem e, i
     TRY(check_path(&path, ps->err));
     if (bval_is_number(e.value) || e.value.type == B_BOOL) return add_flag(ps, &path, bval_truthy(e.value));
     if (e.value.type == B_DOCUMENT) return add_nested(ps, &path, bval_doc(e.value), depth);
-    return RAISE(ps->err, ST_UNSUPPORTED, "literals and field paths as projection of '%.*s' are not supported", SLICE_ARGS(text));
+    return RAISE(ps->err, ST_UNSUPPORTED, "literals and field paths as projection of '%.*s' are not supported",
+                 SLICE_ARGS(text));
 }
 
 /* What decides when neither 1 nor 0 was said of any other field. */
@@ -212,11 +249,13 @@ static status add_id(struct parse *ps) {
 }
 
 static status collide(const struct path_collision *c, struct err *err) {
-    if (c->second->part_count <= c->first->part_count) return RAISE_CODE(err, CODE_COLLISION_SAME, "Path collision at %.*s", SLICE_ARGS(c->second->text));
+    if (c->second->part_count <= c->first->part_count)
+        return RAISE_CODE(err, CODE_COLLISION_SAME, "Path collision at %.*s", SLICE_ARGS(c->second->text));
     struct slice rest = c->second->text;
     rest.p = c->second->parts[c->first->part_count].name.p;
     rest.len -= (size_t) (rest.p - c->second->text.p);
-    return RAISE_CODE(err, CODE_COLLISION_PREFIX, "Path collision at %.*s remaining portion %.*s", SLICE_ARGS(c->second->text), SLICE_ARGS(rest));
+    return RAISE_CODE(err, CODE_COLLISION_PREFIX, "Path collision at %.*s remaining portion %.*s",
+                      SLICE_ARGS(c->second->text), SLICE_ARGS(rest));
 }
 
 static status finish(struct parse *ps) {
@@ -242,7 +281,8 @@ static void release_leaves(struct leaf *leaves, uint32_t count) {
     }
 }
 
-status projection_compile(const struct mem *mem, struct arena *arena, struct bdoc doc, struct projection **out, struct err *err) {
+status projection_compile(const struct mem *mem, struct arena *arena, struct bdoc doc, struct projection **out,
+                          struct err *err) {
     struct projection *p = arena_new(arena, struct projection);
     if (p == NULL) return no_memory(err);
     p->mem = mem;
@@ -251,7 +291,8 @@ status projection_compile(const struct mem *mem, struct arena *arena, struct bdo
     struct biter it = biter_of(doc);
     struct belem e;
     status st = ST_OK;
-    while (st == ST_OK && biter_next(&it, &e)) st = add_field(&ps, SLICE_NONE, e, 0);
+    while (st == ST_OK && biter_next(&it, &e))
+        st = add_field(&ps, SLICE_NONE, e, 0);
     if (st == ST_OK) st = finish(&ps);
     if (st != ST_OK) {
         release_leaves(ps.leaves, ps.leaf_count);
@@ -276,7 +317,8 @@ const struct path *projection_paths(const struct projection *p, uint32_t *count)
 
 /* --- applying -------------------------------------------------------------------------------------------------- */
 
-static status project_fields(const struct projection *p, const struct path_node *node, struct bdoc doc, struct bbuild *out, struct err *err);
+static status project_fields(const struct projection *p, const struct path_node *node, struct bdoc doc,
+                             struct bbuild *out, struct err *err);
 
 /* Copies elements [from, to) of the array. */
 static void copy_elements(struct bdoc array, uint64_t from, uint64_t to, struct bbuild *out) {
@@ -290,8 +332,10 @@ static void copy_elements(struct bdoc array, uint64_t from, uint64_t to, struct 
 static void project_slice(const struct leaf *leaf, struct slice name, struct bval v, struct bbuild *out) {
     uint64_t count = bdoc_count(bval_doc(v)), from = 0, to = count;
     if (leaf->has_skip) {
-        if (leaf->skip >= 0) from = (uint64_t) leaf->skip < count ? (uint64_t) leaf->skip : count;
-        else from = leaf->skip > -(int64_t) count ? count - (uint64_t) -leaf->skip : 0;
+        if (leaf->skip >= 0)
+            from = (uint64_t) leaf->skip < count ? (uint64_t) leaf->skip : count;
+        else
+            from = leaf->skip > -(int64_t) count ? count - (uint64_t) -leaf->skip : 0;
         to = (uint64_t) leaf->limit < count - from ? from + (uint64_t) leaf->limit : count;
     } else if (leaf->limit >= 0) {
         to = (uint64_t) leaf->limit < count ? (uint64_t) leaf->limit : count;
@@ -303,7 +347,8 @@ static void project_slice(const struct leaf *leaf, struct slice name, struct bva
     bbuild_close(&array);
 }
 
-static status project_elem_match(const struct leaf *leaf, struct slice name, struct bval v, struct bbuild *out, struct err *err) {
+static status project_elem_match(const struct leaf *leaf, struct slice name, struct bval v, struct bbuild *out,
+                                 struct err *err) {
     struct bval element = BVAL_MISSING;
     if (v.type != B_ARRAY) return ST_OK;
     TRY(match_first_element(&leaf->query, bval_doc(v), &element, err));
@@ -314,7 +359,8 @@ static status project_elem_match(const struct leaf *leaf, struct slice name, str
     return ST_OK;
 }
 
-static status project_elements(const struct projection *p, const struct path_node *node, struct bdoc array, struct bbuild *out, struct err *err) {
+static status project_elements(const struct projection *p, const struct path_node *node, struct bdoc array,
+                               struct bbuild *out, struct err *err) {
     struct biter it = biter_of(array);
     struct belem e;
     while (biter_next(&it, &e)) {
@@ -333,19 +379,27 @@ static status project_elements(const struct projection *p, const struct path_nod
     return ST_OK;
 }
 
-static status project_leaf(const struct projection *p, const struct leaf *leaf, const struct field *f, struct bbuild *out, struct err *err) {
+static status project_leaf(const struct projection *p, const struct leaf *leaf, const struct field *f,
+                           struct bbuild *out, struct err *err) {
     switch (leaf->kind) {
-    case LEAF_KEEP: bbuild_value(out, f->name, f->value); return ST_OK;
-    case LEAF_SLICE:
-        if (f->value.type == B_ARRAY) project_slice(leaf, f->name, f->value, out);
-        else bbuild_value(out, f->name, f->value);
+    case LEAF_KEEP:
+        bbuild_value(out, f->name, f->value);
         return ST_OK;
-    case LEAF_ELEM_MATCH: return p->is_inclusion ? ST_OK : project_elem_match(leaf, f->name, f->value, out, err);
-    default: return ST_OK;
+    case LEAF_SLICE:
+        if (f->value.type == B_ARRAY)
+            project_slice(leaf, f->name, f->value, out);
+        else
+            bbuild_value(out, f->name, f->value);
+        return ST_OK;
+    case LEAF_ELEM_MATCH:
+        return p->is_inclusion ? ST_OK : project_elem_match(leaf, f->name, f->value, out, err);
+    default:
+        return ST_OK;
     }
 }
 
-static status project_inner(const struct projection *p, const struct path_node *node, const struct field *f, struct bbuild *out, struct err *err) {
+static status project_inner(const struct projection *p, const struct path_node *node, const struct field *f,
+                            struct bbuild *out, struct err *err) {
     if (f->value.type == B_DOCUMENT) {
         struct bbuild sub = bbuild_open_doc(out, f->name);
         TRY(project_fields(p, node, bval_doc(f->value), &sub, err));
@@ -360,7 +414,8 @@ static status project_inner(const struct projection *p, const struct path_node *
     return ST_OK;
 }
 
-static status project_fields(const struct projection *p, const struct path_node *node, struct bdoc doc, struct bbuild *out, struct err *err) {
+static status project_fields(const struct projection *p, const struct path_node *node, struct bdoc doc,
+                             struct bbuild *out, struct err *err) {
     struct field_scan scan = field_scan_of(doc);
     struct field f;
     while (field_next(&scan, &f)) {
@@ -377,20 +432,24 @@ static status project_fields(const struct projection *p, const struct path_node 
 }
 
 /* What stands after the document's own fields. */
-static status project_computed(const struct projection *p, struct bdoc doc, double text_score, struct bbuild *out, struct err *err) {
+static status project_computed(const struct projection *p, struct bdoc doc, double text_score, struct bbuild *out,
+                               struct err *err) {
     uint8_t bytes[8];
     memcpy(bytes, &text_score, 8);
     for (uint32_t i = 0; p->is_inclusion && p->has_elem_match && i < p->leaf_count; i++) {
         const struct leaf *leaf = &p->leaves[i];
-        if (leaf->kind == LEAF_ELEM_MATCH) TRY(project_elem_match(leaf, leaf->path.text, bdoc_get(doc, leaf->path.text), out, err));
+        if (leaf->kind == LEAF_ELEM_MATCH)
+            TRY(project_elem_match(leaf, leaf->path.text, bdoc_get(doc, leaf->path.text), out, err));
     }
     for (uint32_t i = 0; p->has_meta && i < p->leaf_count; i++) {
-        if (p->leaves[i].kind == LEAF_META) bbuild_value(out, p->leaves[i].path.text, (struct bval){bytes, 8, B_DOUBLE});
+        if (p->leaves[i].kind == LEAF_META)
+            bbuild_value(out, p->leaves[i].path.text, (struct bval){bytes, 8, B_DOUBLE});
     }
     return ST_OK;
 }
 
-status projection_apply(const struct projection *p, struct bdoc doc, double text_score, struct buf *out, struct bdoc *result, struct err *err) {
+status projection_apply(const struct projection *p, struct bdoc doc, double text_score, struct buf *out,
+                        struct bdoc *result, struct err *err) {
     struct bbuild b;
     size_t start = out->len;
     bbuild_begin(&b, out);

@@ -3,7 +3,8 @@
  * Three ways to match, by how much the pattern asks:
  *   - letters only: a search for bytes;
  *   - ^letters without the m option: a comparison with the start;
- *   - anything else: PCRE2, with its JIT where there is one. When the JIT's small stack is exhausted the interpreter takes over, whose memory and steps are limited. */
+ *   - anything else: PCRE2, with its JIT where there is one. When the JIT's small stack is exhausted the interpreter
+ * takes over, whose memory and steps are limited. */
 #include "eval/regex.h"
 
 #include <stdatomic.h>
@@ -15,8 +16,8 @@
 #include "eval/match.h"
 
 enum {
-    PATTERN_LEN_MAX = 32764,    /* MongoDB's limit */
-    MATCH_STEPS_MAX = 1000000,  /* about 20 ms of backtracking */
+    PATTERN_LEN_MAX = 32764,   /* MongoDB's limit */
+    MATCH_STEPS_MAX = 1000000, /* about 20 ms of backtracking */
     MATCH_HEAP_KIB_MAX = 16384,
     CODE_REGEX_INVALID = 51091,
     CODE_REGEX_OPTION = 51108,
@@ -27,7 +28,7 @@ struct match_regex {
     struct match_regex *next;
     const struct mem *mem;
     struct slice pattern, options;
-    struct slice literal;  /* what every match holds: at its start if is_anchored. p NULL: nothing known */
+    struct slice literal; /* what every match holds: at its start if is_anchored. p NULL: nothing known */
     bool is_anchored, is_exact;
     pcre2_general_context *general;
     pcre2_match_context *limits;
@@ -58,12 +59,22 @@ static status parse_options(struct slice options, uint32_t *flags, struct err *e
     *flags = PCRE2_UTF | PCRE2_MATCH_INVALID_UTF;
     for (size_t i = 0; i < options.len; i++) {
         switch (options.p[i]) {
-        case 'i': *flags |= PCRE2_CASELESS; break;
-        case 'm': *flags |= PCRE2_MULTILINE; break;
-        case 's': *flags |= PCRE2_DOTALL; break;
-        case 'x': *flags |= PCRE2_EXTENDED; break;
-        case 'u': break; /* always on */
-        default: return RAISE_CODE(err, CODE_REGEX_OPTION, "invalid flag in regex options: %c", options.p[i]);
+        case 'i':
+            *flags |= PCRE2_CASELESS;
+            break;
+        case 'm':
+            *flags |= PCRE2_MULTILINE;
+            break;
+        case 's':
+            *flags |= PCRE2_DOTALL;
+            break;
+        case 'x':
+            *flags |= PCRE2_EXTENDED;
+            break;
+        case 'u':
+            break; /* always on */
+        default:
+            return RAISE_CODE(err, CODE_REGEX_OPTION, "invalid flag in regex options: %c", options.p[i]);
         }
     }
     return ST_OK;
@@ -87,7 +98,8 @@ static status find_literal(struct match_regex *re, uint32_t flags, struct arena 
     if (text == NULL) return RAISE(err, ST_NOMEM, "regular expression");
     size_t len = 0, last = 0;
     while (at < s.len) {
-        bool is_escaped = s.p[at] == '\\' && at + 1 < s.len && s.p[at + 1] < 0x80 && !is_plain(s.p[at + 1]) && s.p[at + 1] > ' ';
+        bool is_escaped =
+            s.p[at] == '\\' && at + 1 < s.len && s.p[at + 1] < 0x80 && !is_plain(s.p[at + 1]) && s.p[at + 1] > ' ';
         if (!is_escaped && !is_plain(s.p[at])) break;
         if (is_escaped) at++;
         if ((s.p[at] & 0xc0) != 0x80) last = len; /* where the last character starts */
@@ -129,13 +141,15 @@ static status compile_code(struct match_regex *re, uint32_t flags, struct err *e
     return ST_OK;
 }
 
-status regex_compile(const struct mem *mem, struct arena *arena, struct slice pattern, struct slice options, struct match_regex **out, struct err *err) {
+status regex_compile(const struct mem *mem, struct arena *arena, struct slice pattern, struct slice options,
+                     struct match_regex **out, struct err *err) {
     status st = ST_OK;
     uint32_t flags;
     TRY(parse_options(options, &flags, err));
     if (pattern.len != 0 && memchr(pattern.p, 0, pattern.len) != NULL)
         return RAISE_CODE(err, CODE_BadValue, "Regular expression cannot contain an embedded null byte");
-    if (pattern.len > PATTERN_LEN_MAX) return RAISE_CODE(err, CODE_REGEX_INVALID, "Regular expression is invalid: regular expression is too large");
+    if (pattern.len > PATTERN_LEN_MAX)
+        return RAISE_CODE(err, CODE_REGEX_INVALID, "Regular expression is invalid: regular expression is too large");
     struct match_regex *re = mem_new(mem, struct match_regex);
     if (re == NULL) return RAISE(err, ST_NOMEM, "regular expression");
     re->mem = mem;
@@ -180,7 +194,8 @@ static status match_code(struct match_regex *re, struct slice text, bool *matche
         pcre2_match_data_free(data);
     if (rc == PCRE2_ERROR_NOMEMORY) return RAISE(err, ST_NOMEM, "regular expression");
     if (rc < 0 && rc != PCRE2_ERROR_NOMATCH)
-        return RAISE_CODE(err, CODE_REGEX_FAILED, "Error occurred while executing regular expression in $regex. Result code: %d", rc);
+        return RAISE_CODE(err, CODE_REGEX_FAILED,
+                          "Error occurred while executing regular expression in $regex. Result code: %d", rc);
     *matches = rc >= 0;
     return ST_OK;
 }
@@ -188,7 +203,8 @@ static status match_code(struct match_regex *re, struct slice text, bool *matche
 status regex_match(struct match_regex *re, struct slice text, bool *matches, struct err *err) {
     if (re->is_exact) {
         *matches = re->is_anchored ? slice_starts_with(text, re->literal)
-                                   : text.len >= re->literal.len && memmem(text.p, text.len, re->literal.p, re->literal.len) != NULL;
+                                   : text.len >= re->literal.len &&
+                                         memmem(text.p, text.len, re->literal.p, re->literal.len) != NULL;
         return ST_OK;
     }
     if (re->literal.p != NULL && !slice_starts_with(text, re->literal)) {
@@ -198,8 +214,12 @@ status regex_match(struct match_regex *re, struct slice text, bool *matches, str
     return match_code(re, text, matches, err);
 }
 
-struct slice regex_pattern(const struct match_regex *re) { return re->pattern; }
-struct slice regex_options(const struct match_regex *re) { return re->options; }
+struct slice regex_pattern(const struct match_regex *re) {
+    return re->pattern;
+}
+struct slice regex_options(const struct match_regex *re) {
+    return re->options;
+}
 
 bool match_regex_prefix(const struct match_regex *re, struct slice *prefix, bool *exact) {
     if (re->literal.p == NULL || !re->is_anchored) return false;

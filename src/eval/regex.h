@@ -1,4 +1,5 @@
-/* Regular expressions of queries: PCRE2 in UTF mode, compiled once, with limits, so that a hostile pattern ends in an error.
+/* Regular expressions of queries: PCRE2 in UTF mode, compiled once, with limits, so that a hostile pattern ends in an
+ * error.
  *
  * Safe for several threads: the code is read only, and the one spare match block is taken and given back atomically. */
 #ifndef ELMO_EVAL_REGEX_H
@@ -10,8 +11,10 @@
 
 struct match_regex;
 
-/* Compiles `pattern` with options out of "imsxu". The object lives in `mem`, its strings in the arena and the operands' bytes. 51091: invalid; 51108: an unknown option. */
-status regex_compile(const struct mem *mem, struct arena *arena, struct slice pattern, struct slice options, struct match_regex **out, struct err *err);
+/* Compiles `pattern` with options out of "imsxu". The object lives in `mem`, its strings in the arena and the operands'
+ * bytes. 51091: invalid; 51108: an unknown option. */
+status regex_compile(const struct mem *mem, struct arena *arena, struct slice pattern, struct slice options,
+                     struct match_regex **out, struct err *err);
 /* Frees a chain made with regex_chain. */
 void regex_free_all(const struct mem *mem, struct match_regex *first);
 void regex_chain(struct match_regex *regex, struct match_regex **first);

@@ -1,6 +1,8 @@
-/* Compiling updates, replacements, and building the document of an upsert; update.h is the contract, update_internal.h tells how an update is held.
+/* Compiling updates, replacements, and building the document of an upsert; update.h is the contract, update_internal.h
+ * tells how an update is held.
  *
- * An update: {$op: {path: argument, ...}, ...} becomes leaves, the leaves a tree (path_tree.h), the tree is merged with a document (update_apply.c). */
+ * An update: {$op: {path: argument, ...}, ...} becomes leaves, the leaves a tree (path_tree.h), the tree is merged with
+ * a document (update_apply.c). */
 #include "base/codes.h"
 #include "bson/compare.h"
 #include "eval/describe.h"
@@ -23,22 +25,29 @@ static const struct update_op *find_op(struct slice name) {
 static status check_part(const struct path *path, uint32_t i, struct err *err) {
     struct slice name = path->parts[i].name;
     if (name.len == 0)
-        return RAISE_CODE(err, CODE_EmptyFieldName, "The update path '%.*s' contains an empty field name, which is not allowed.", SLICE_ARGS(path->text));
+        return RAISE_CODE(err, CODE_EmptyFieldName,
+                          "The update path '%.*s' contains an empty field name, which is not allowed.",
+                          SLICE_ARGS(path->text));
     if (name.p[0] != '$') return ST_OK;
     bool is_filter = name.len >= 3 && name.p[1] == '[' && name.p[name.len - 1] == ']';
     if (name.len == 1 || is_filter) {
         if (i == 0)
             return RAISE_CODE(err, CODE_BadValue, "Cannot have %s element in the first position in path '%.*s'",
-                              is_filter ? "array filter identifier (i.e. '$[<id>]')" : "positional (i.e. '$')", SLICE_ARGS(path->text));
-        return RAISE(err, ST_UNSUPPORTED, "the positional operator '%.*s' in the path '%.*s' is not supported", SLICE_ARGS(name), SLICE_ARGS(path->text));
+                              is_filter ? "array filter identifier (i.e. '$[<id>]')" : "positional (i.e. '$')",
+                              SLICE_ARGS(path->text));
+        return RAISE(err, ST_UNSUPPORTED, "the positional operator '%.*s' in the path '%.*s' is not supported",
+                     SLICE_ARGS(name), SLICE_ARGS(path->text));
     }
     if (i != 0) return ST_OK;
-    return RAISE_CODE(err, CODE_DollarPrefixedFieldName, "The dollar ($) prefixed field '%.*s' in '%.*s' is not allowed for storage.", SLICE_ARGS(name), SLICE_ARGS(path->text));
+    return RAISE_CODE(err, CODE_DollarPrefixedFieldName,
+                      "The dollar ($) prefixed field '%.*s' in '%.*s' is not allowed for storage.", SLICE_ARGS(name),
+                      SLICE_ARGS(path->text));
 }
 
 static status check_path(const struct path *path, struct err *err) {
     if (path->text.len == 0) return RAISE_CODE(err, CODE_EmptyFieldName, "An empty update path is not valid.");
-    for (uint32_t i = 0; i < path->part_count; i++) TRY(check_part(path, i, err));
+    for (uint32_t i = 0; i < path->part_count; i++)
+        TRY(check_part(path, i, err));
     return ST_OK;
 }
 
@@ -58,13 +67,20 @@ static status parse_operator(struct update_parse *ps, struct belem e) {
     struct description d;
     const struct update_op *op = find_op(e.name);
     if (op == NULL)
-        return RAISE_CODE(ps->err, CODE_FailedToParse, "Unknown modifier: %.*s. Expected a valid update modifier or pipeline-style update specified as an array", SLICE_ARGS(e.name));
+        return RAISE_CODE(
+            ps->err, CODE_FailedToParse,
+            "Unknown modifier: %.*s. Expected a valid update modifier or pipeline-style update specified as an array",
+            SLICE_ARGS(e.name));
     if (op->parse == NULL) return RAISE(ps->err, ST_UNSUPPORTED, "the update operator %s is not supported", op->name);
     if (e.value.type != B_DOCUMENT)
-        return RAISE_CODE(ps->err, CODE_FailedToParse, "Modifiers operate on fields but we found type %s instead. For example: {$mod: {<field>: ...}} not {%s}", btype_name(e.value.type), describe_field(&d, e.name, e.value));
+        return RAISE_CODE(
+            ps->err, CODE_FailedToParse,
+            "Modifiers operate on fields but we found type %s instead. For example: {$mod: {<field>: ...}} not {%s}",
+            btype_name(e.value.type), describe_field(&d, e.name, e.value));
     struct biter it = biter_of(bval_doc(e.value));
     struct belem field;
-    while (biter_next(&it, &field)) TRY(parse_leaf(ps, op, field));
+    while (biter_next(&it, &field))
+        TRY(parse_leaf(ps, op, field));
     return ST_OK;
 }
 
@@ -83,18 +99,25 @@ static status conflict(const struct path_collision *c, bool from_query, struct e
     const struct path *shorter = c->first->part_count < c->second->part_count ? c->first : c->second;
     const struct path *longer = shorter == c->first ? c->second : c->first;
     if (!from_query)
-        return RAISE_CODE(err, CODE_ConflictingUpdateOperators, "Updating the path '%.*s' would create a conflict at '%.*s'", SLICE_ARGS(c->second->text), SLICE_ARGS(shorter->text));
+        return RAISE_CODE(err, CODE_ConflictingUpdateOperators,
+                          "Updating the path '%.*s' would create a conflict at '%.*s'", SLICE_ARGS(c->second->text),
+                          SLICE_ARGS(shorter->text));
     if (shorter->part_count == longer->part_count)
-        return RAISE_CODE(err, CODE_NotSingleValueField, "cannot infer query fields to set, path '%.*s' is matched twice", SLICE_ARGS(shorter->text));
-    return RAISE_CODE(err, CODE_NotSingleValueField, "cannot infer query fields to set, both paths '%.*s' and '%.*s' are matched", SLICE_ARGS(longer->text), SLICE_ARGS(shorter->text));
+        return RAISE_CODE(err, CODE_NotSingleValueField,
+                          "cannot infer query fields to set, path '%.*s' is matched twice", SLICE_ARGS(shorter->text));
+    return RAISE_CODE(err, CODE_NotSingleValueField,
+                      "cannot infer query fields to set, both paths '%.*s' and '%.*s' are matched",
+                      SLICE_ARGS(longer->text), SLICE_ARGS(shorter->text));
 }
 
 /* The tree of updates, or, when `from_query`, of the equalities of a query. */
-static status build_tree(struct arena *arena, const struct update_leaf *leaves, uint32_t count, bool from_query, struct path_node *root, struct err *err) {
+static status build_tree(struct arena *arena, const struct update_leaf *leaves, uint32_t count, bool from_query,
+                         struct path_node *root, struct err *err) {
     struct path_collision collision;
     struct path_place *places = arena_array(arena, struct path_place, (size_t) count + 1);
     if (places == NULL) return no_memory(err);
-    for (uint32_t i = 0; i < count; i++) places[i] = (struct path_place){&leaves[i].path, &leaves[i]};
+    for (uint32_t i = 0; i < count; i++)
+        places[i] = (struct path_place){&leaves[i].path, &leaves[i]};
     TRY(path_tree_build(arena, places, count, root, &collision, err));
     return collision.found ? conflict(&collision, from_query, err) : ST_OK;
 }
@@ -120,7 +143,8 @@ static void release_leaves(struct update_leaf *leaves, uint32_t count) {
     }
 }
 
-static status compile_operators(const struct mem *mem, struct arena *arena, struct bdoc doc, struct update *u, struct err *err) {
+static status compile_operators(const struct mem *mem, struct arena *arena, struct bdoc doc, struct update *u,
+                                struct err *err) {
     struct update_parse ps = {.mem = mem, .arena = arena, .err = err};
     struct biter it = biter_of(doc);
     struct belem e;
@@ -128,7 +152,8 @@ static status compile_operators(const struct mem *mem, struct arena *arena, stru
     size_t count = count_leaves(doc);
     ps.leaves = arena_array(arena, struct update_leaf, count + 1);
     if (ps.leaves == NULL) return no_memory(err);
-    while (st == ST_OK && biter_next(&it, &e)) st = parse_operator(&ps, e);
+    while (st == ST_OK && biter_next(&it, &e))
+        st = parse_operator(&ps, e);
     if (st == ST_OK) st = finish_operators(&ps, u);
     if (st != ST_OK) release_leaves(ps.leaves, ps.leaf_count);
     return st;
@@ -139,13 +164,17 @@ static status check_replacement(struct bdoc doc, struct err *err) {
     struct belem e;
     while (biter_next(&it, &e)) {
         if (e.name.len != 0 && e.name.p[0] == '$')
-            return RAISE_CODE(err, CODE_DollarPrefixedFieldName, "The dollar ($) prefixed field '%.*s' in '%.*s' is not allowed in the context of an update's replacement document. Consider using an aggregation pipeline with $replaceWith.",
-                              SLICE_ARGS(e.name), SLICE_ARGS(e.name));
+            return RAISE_CODE(
+                err, CODE_DollarPrefixedFieldName,
+                "The dollar ($) prefixed field '%.*s' in '%.*s' is not allowed in the context of an update's "
+                "replacement document. Consider using an aggregation pipeline with $replaceWith.",
+                SLICE_ARGS(e.name), SLICE_ARGS(e.name));
     }
     return ST_OK;
 }
 
-status update_compile(const struct mem *mem, struct arena *arena, struct bdoc doc, struct update **out, struct err *err) {
+status update_compile(const struct mem *mem, struct arena *arena, struct bdoc doc, struct update **out,
+                      struct err *err) {
     struct biter it = biter_of(doc);
     struct belem e;
     struct update *u = arena_new(arena, struct update);
@@ -195,10 +224,13 @@ static status replace(struct apply *ap, const struct update *u, enum outcome *ou
     struct description d;
     struct bval old_id = bdoc_get_str(ap->original, "_id"), id = bdoc_get_str(u->replacement, "_id");
     if (id.type != B_MISSING && old_id.type != B_MISSING && !bval_equal(id, old_id))
-        return RAISE_CODE(ap->err, CODE_ImmutableField, "After applying the update, the (immutable) field '_id' was found to have been altered to %s", describe_field(&d, SLICE_LIT("_id"), id));
+        return RAISE_CODE(ap->err, CODE_ImmutableField,
+                          "After applying the update, the (immutable) field '_id' was found to have been altered to %s",
+                          describe_field(&d, SLICE_LIT("_id"), id));
     size_t start = ap->out->len;
     TRY(write_replacement(ap, u->replacement, old_id.type != B_MISSING ? old_id : id));
-    bool is_same = ap->out->len - start == ap->original.len && memcmp(ap->out->p + start, ap->original.p, ap->original.len) == 0;
+    bool is_same =
+        ap->out->len - start == ap->original.len && memcmp(ap->out->p + start, ap->original.p, ap->original.len) == 0;
     if (is_same) ap->out->len = start;
     *outcome = is_same ? SAME : WRITTEN;
     return ST_OK;
@@ -211,7 +243,9 @@ static status check_rename(const struct apply *ap, const struct path *path, cons
     struct slice array;
     (void) update_lookup(ap->original, path, &array);
     if (array.p == NULL) return ST_OK;
-    return RAISE_CODE(ap->err, CODE_BadValue, "The %s field cannot be an array element, '%.*s' in doc with %s has an array field called '%.*s'", which, SLICE_ARGS(path->text), describe_id(&id, ap->original), SLICE_ARGS(array));
+    return RAISE_CODE(ap->err, CODE_BadValue,
+                      "The %s field cannot be an array element, '%.*s' in doc with %s has an array field called '%.*s'",
+                      which, SLICE_ARGS(path->text), describe_id(&id, ap->original), SLICE_ARGS(array));
 }
 
 static status check_renames(const struct apply *ap, const struct update *u) {
@@ -226,7 +260,8 @@ static status check_renames(const struct apply *ap, const struct update *u) {
 static status check_id(const struct apply *ap, struct bdoc after) {
     struct bval old_id = bdoc_get_str(ap->original, "_id");
     if (old_id.type == B_MISSING || bval_equal(old_id, bdoc_get_str(after, "_id"))) return ST_OK;
-    return RAISE_CODE(ap->err, CODE_ImmutableField, "Performing an update on the path '_id' would modify the immutable field '_id'");
+    return RAISE_CODE(ap->err, CODE_ImmutableField,
+                      "Performing an update on the path '_id' would modify the immutable field '_id'");
 }
 
 static struct bdoc tail_doc(const struct buf *out, size_t start) {
@@ -241,7 +276,8 @@ static status apply_to(struct apply *ap, const struct update *u, enum outcome *o
     return *outcome == WRITTEN && u->touches_id ? check_id(ap, tail_doc(ap->out, start)) : ST_OK;
 }
 
-status update_apply(const struct update *u, struct bdoc doc, const struct update_env *env, struct arena *scratch, struct buf *out, struct bdoc *result, bool *changed, struct err *err) {
+status update_apply(const struct update *u, struct bdoc doc, const struct update_env *env, struct arena *scratch,
+                    struct buf *out, struct bdoc *result, bool *changed, struct err *err) {
     struct apply ap = {.original = doc, .env = env, .scratch = scratch, .out = out, .err = err};
     enum outcome outcome = SAME;
     size_t start = out->len;
@@ -274,7 +310,8 @@ static status build_base(struct apply *ap, const struct matcher *query, bool onl
     struct update_leaf *leaves = arena_array(ap->scratch, struct update_leaf, root->child_count + 1);
     if (leaves == NULL) return no_memory(ap->err);
     if (root->op == MATCH_AND) {
-        for (uint32_t i = 0; i < root->child_count; i++) add_equality(root->children[i], only_id, leaves, &count);
+        for (uint32_t i = 0; i < root->child_count; i++)
+            add_equality(root->children[i], only_id, leaves, &count);
     } else {
         add_equality(root, only_id, leaves, &count);
     }
@@ -293,15 +330,18 @@ static status build_base(struct apply *ap, const struct matcher *query, bool onl
 static status check_upsert_id(struct apply *ap, const struct update *u) {
     struct description from, to;
     struct bval id = bdoc_get_str(u->replacement, "_id"), query_id = bdoc_get_str(ap->original, "_id");
-    if (u->kind != UPDATE_REPLACEMENT || id.type == B_MISSING || query_id.type == B_MISSING || bval_equal(id, query_id)) return ST_OK;
-    return RAISE_CODE(ap->err, CODE_ImmutableField, "The _id field cannot be changed from {%s} to {%s}.", describe_field(&from, SLICE_LIT("_id"), query_id), describe_field(&to, SLICE_LIT("_id"), id));
+    if (u->kind != UPDATE_REPLACEMENT || id.type == B_MISSING || query_id.type == B_MISSING || bval_equal(id, query_id))
+        return ST_OK;
+    return RAISE_CODE(ap->err, CODE_ImmutableField, "The _id field cannot be changed from {%s} to {%s}.",
+                      describe_field(&from, SLICE_LIT("_id"), query_id), describe_field(&to, SLICE_LIT("_id"), id));
 }
 
 /* Writes the document at out's end anew with _id in front. */
 static status move_id_first(struct apply *ap, size_t start) {
     struct bdoc doc = tail_doc(ap->out, start);
     struct bval id = bdoc_get_str(doc, "_id");
-    if (id.type == B_MISSING || id.p == doc.p + 9) return ST_OK; /* length, type, "_id" and its zero: it is first already */
+    if (id.type == B_MISSING || id.p == doc.p + 9)
+        return ST_OK; /* length, type, "_id" and its zero: it is first already */
     struct bdoc copy = {arena_copy(ap->scratch, doc.p, doc.len), doc.len};
     if (copy.p == NULL) return no_memory(ap->err);
     struct biter it = biter_of(copy);
@@ -332,8 +372,10 @@ static status upsert(struct apply *ap, const struct update *u, const struct matc
     return move_id_first(ap, start);
 }
 
-status update_upsert(const struct update *u, const struct matcher *query, const struct update_env *env, struct arena *scratch, struct buf *out, struct bdoc *result, struct err *err) {
-    struct apply ap = {.original = bdoc_empty, .env = env, .scratch = scratch, .out = out, .err = err, .is_insert = true};
+status update_upsert(const struct update *u, const struct matcher *query, const struct update_env *env,
+                     struct arena *scratch, struct buf *out, struct bdoc *result, struct err *err) {
+    struct apply ap = {
+        .original = bdoc_empty, .env = env, .scratch = scratch, .out = out, .err = err, .is_insert = true};
     size_t start = out->len;
     status st = upsert(&ap, u, query);
     if (st != ST_OK) {

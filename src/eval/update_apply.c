@@ -1,7 +1,8 @@
 /* Applying an update: one merge of the old document with the tree of changes.
  *
- * Fields that no change meets are copied in runs: the bytes between two changes are one memcpy. At a field with a change the pending run is written first, then the operator writes the field anew, or
- * leaves it alone, in which case the run goes on with it. What a document turns out not to need is taken back by cutting `out`. */
+ * Fields that no change meets are copied in runs: the bytes between two changes are one memcpy. At a field with a
+ * change the pending run is written first, then the operator writes the field anew, or leaves it alone, in which case
+ * the run goes on with it. What a document turns out not to need is taken back by cutting `out`. */
 #include "base/codes.h"
 #include "bson/compare.h"
 #include "eval/describe.h"
@@ -15,7 +16,8 @@ enum {
 
 static const struct bval null_value = {(const uint8_t *) "", 0, B_NULL};
 
-static status apply_node(struct apply *ap, const struct path_node *node, struct bval old, struct slice name, enum outcome *outcome);
+static status apply_node(struct apply *ap, const struct path_node *node, struct bval old, struct slice name,
+                         enum outcome *outcome);
 
 /* --- writing --------------------------------------------------------------------------------------------------- */
 
@@ -90,7 +92,8 @@ void update_push_element(struct apply *ap, uint32_t idx, struct bval v) {
 status update_check_result(struct apply *ap, size_t start) {
     if (ap->out->failed) return RAISE(ap->err, ST_NOMEM, "updated document");
     if (ap->out->len - start > BSON_LEN_MAX)
-        return err_raise(ap->err, ST_TOO_LARGE, CODE_RESULT_TOO_LARGE, __FILE__, __LINE__, "Resulting document after update is larger than %u", (unsigned) BSON_LEN_MAX);
+        return err_raise(ap->err, ST_TOO_LARGE, CODE_RESULT_TOO_LARGE, __FILE__, __LINE__,
+                         "Resulting document after update is larger than %u", (unsigned) BSON_LEN_MAX);
     return ST_OK;
 }
 
@@ -130,14 +133,18 @@ static status check_blocked(struct apply *ap, const struct path_node *child, str
     if (leaf == NULL) return ST_OK;
     const char *element = describe_field(&d, name, old);
     if ((leaf->op->flags & UPDATE_CREATES) != 0)
-        return RAISE_CODE(ap->err, CODE_PathNotViable, "Cannot create field '%.*s' in element {%s}", SLICE_ARGS(child->name.name), element);
-    return RAISE_CODE(ap->err, CODE_PathNotViable, "Cannot use the part (%.*s) of (%.*s) to traverse the element ({%s})", SLICE_ARGS(child->name.name), SLICE_ARGS(leaf->path.text), element);
+        return RAISE_CODE(ap->err, CODE_PathNotViable, "Cannot create field '%.*s' in element {%s}",
+                          SLICE_ARGS(child->name.name), element);
+    return RAISE_CODE(ap->err, CODE_PathNotViable,
+                      "Cannot use the part (%.*s) of (%.*s) to traverse the element ({%s})",
+                      SLICE_ARGS(child->name.name), SLICE_ARGS(leaf->path.text), element);
 }
 
 /* --- merging --------------------------------------------------------------------------------------------------- */
 
 /* The fields that are there: copied in runs or changed. */
-static status merge_fields(struct apply *ap, const struct path_node *node, struct bdoc old, struct path_seen *seen, bool *changed) {
+static status merge_fields(struct apply *ap, const struct path_node *node, struct bdoc old, struct path_seen *seen,
+                           bool *changed) {
     struct field_scan scan = field_scan_of(old);
     struct field f;
     const uint8_t *run = scan.at;
@@ -177,7 +184,8 @@ static status extend_array(struct apply *ap, const struct path_node *child, uint
         if (find_demanding(ap, child) == NULL) return ST_OK;
         return RAISE_CODE(ap->err, CODE_CannotBackfillArray, "can't backfill more than %d elements", ARRAY_PADDING_MAX);
     }
-    for (uint32_t i = *count; i < (uint64_t) child->idx; i++) update_push_element(ap, i, null_value);
+    for (uint32_t i = *count; i < (uint64_t) child->idx; i++)
+        update_push_element(ap, i, null_value);
     enum outcome outcome = SAME;
     TRY(apply_node(ap, child, BVAL_MISSING, child->name.name, &outcome));
     if (outcome != WRITTEN) {
@@ -190,7 +198,8 @@ static status extend_array(struct apply *ap, const struct path_node *child, uint
 }
 
 /* Elements go by position. Positions ascend in `children` and stand before names. */
-static status merge_elements(struct apply *ap, const struct path_node *node, struct bdoc old, uint32_t *next, uint32_t *count, bool *changed) {
+static status merge_elements(struct apply *ap, const struct path_node *node, struct bdoc old, uint32_t *next,
+                             uint32_t *count, bool *changed) {
     struct field_scan scan = field_scan_of(old);
     struct field f;
     const uint8_t *run = scan.at;
@@ -211,27 +220,34 @@ static status merge_elements(struct apply *ap, const struct path_node *node, str
     return ST_OK;
 }
 
-static status merge_array(struct apply *ap, const struct path_node *node, struct bval old, struct slice name, bool *changed) {
+static status merge_array(struct apply *ap, const struct path_node *node, struct bval old, struct slice name,
+                          bool *changed) {
     uint32_t next = 0, count = 0;
     TRY(merge_elements(ap, node, bval_doc(old), &next, &count, changed));
     for (; next < node->child_count; next++) {
         const struct path_node *child = &node->children[next];
-        if (child->idx < 0) TRY(check_blocked(ap, child, old, name));
-        else TRY(extend_array(ap, child, &count, changed));
+        if (child->idx < 0)
+            TRY(check_blocked(ap, child, old, name));
+        else
+            TRY(extend_array(ap, child, &count, changed));
     }
     return ST_OK;
 }
 
-static status apply_children(struct apply *ap, const struct path_node *node, struct bval old, struct slice name, bool *changed) {
+static status apply_children(struct apply *ap, const struct path_node *node, struct bval old, struct slice name,
+                             bool *changed) {
     if (ap->depth >= BSON_DEPTH_MAX) return too_deep(ap);
     ap->depth++;
-    if (old.type == B_ARRAY) TRY(merge_array(ap, node, old, name, changed));
-    else TRY(merge_document(ap, node, old.type == B_DOCUMENT ? bval_doc(old) : bdoc_empty, changed));
+    if (old.type == B_ARRAY)
+        TRY(merge_array(ap, node, old, name, changed));
+    else
+        TRY(merge_document(ap, node, old.type == B_DOCUMENT ? bval_doc(old) : bdoc_empty, changed));
     ap->depth--;
     return ST_OK;
 }
 
-static status apply_node(struct apply *ap, const struct path_node *node, struct bval old, struct slice name, enum outcome *outcome) {
+static status apply_node(struct apply *ap, const struct path_node *node, struct bval old, struct slice name,
+                         enum outcome *outcome) {
     size_t start = ap->out->len;
     bool changed = false;
     *outcome = SAME;
@@ -241,7 +257,8 @@ static status apply_node(struct apply *ap, const struct path_node *node, struct 
         return leaf->op->apply(ap, leaf, old, name, outcome);
     }
     if (old.type != B_DOCUMENT && old.type != B_ARRAY && old.type != B_MISSING) {
-        for (uint32_t i = 0; i < node->child_count; i++) TRY(check_blocked(ap, &node->children[i], old, name));
+        for (uint32_t i = 0; i < node->child_count; i++)
+            TRY(check_blocked(ap, &node->children[i], old, name));
         return ST_OK;
     }
     size_t at = update_open(ap, old.type == B_ARRAY ? B_ARRAY : B_DOCUMENT, name);

@@ -1,6 +1,8 @@
-/* How an update is held: leaves (one operator on one path) in a tree by path (path_tree.h), and what applying carries along.
+/* How an update is held: leaves (one operator on one path) in a tree by path (path_tree.h), and what applying carries
+ * along.
  *
- *   U1  Applying writes a field to the end of `out` (WRITTEN), or leaves `out` as it was: the field stays (SAME) or goes (REMOVED). */
+ *   U1  Applying writes a field to the end of `out` (WRITTEN), or leaves `out` as it was: the field stays (SAME) or
+ * goes (REMOVED). */
 #ifndef ELMO_EVAL_UPDATE_INTERNAL_H
 #define ELMO_EVAL_UPDATE_INTERNAL_H
 
@@ -11,8 +13,8 @@
 enum outcome { SAME, WRITTEN, REMOVED };
 
 enum update_flag {
-    UPDATE_CREATES = 1u << 0,     /* makes a field that is missing, and the path to it */
-    UPDATE_TOLERATES = 1u << 1,   /* a path that a scalar blocks is no error */
+    UPDATE_CREATES = 1u << 0,   /* makes a field that is missing, and the path to it */
+    UPDATE_TOLERATES = 1u << 1, /* a path that a scalar blocks is no error */
     UPDATE_INSERT_ONLY = 1u << 2,
 };
 
@@ -26,15 +28,16 @@ struct update_op {
     /* Checks and keeps the argument: {name: {field: argument}}. */
     status (*parse)(struct update_parse *ps, struct belem field, struct update_leaf *leaf);
     /* `old` is B_MISSING when there is no such field. */
-    status (*apply)(struct apply *ap, const struct update_leaf *leaf, struct bval old, struct slice name, enum outcome *outcome);
+    status (*apply)(struct apply *ap, const struct update_leaf *leaf, struct bval old, struct slice name,
+                    enum outcome *outcome);
 };
 
 struct update_push {
-    struct bdoc each;      /* of $each; p NULL: the argument itself is the one value */
+    struct bdoc each; /* of $each; p NULL: the argument itself is the one value */
     int64_t position, slice;
     bool has_position, has_slice;
-    int sort;              /* 0: no, 1 or -1: whole elements */
-    uint32_t sort_count;   /* by fields */
+    int sort;            /* 0: no, 1 or -1: whole elements */
+    uint32_t sort_count; /* by fields */
     struct path *sort_paths;
     bool *sort_descending;
 };
@@ -43,15 +46,18 @@ struct update_leaf {
     const struct update_op *op;
     struct path path;
     struct bval arg;
-    struct path source;            /* $rename */
+    struct path source; /* $rename */
     const struct update_push *push;
-    struct bval *values;           /* $pullAll, ascending */
+    struct bval *values; /* $pullAll, ascending */
     uint32_t value_count;
-    struct matcher *condition;     /* $pull; NULL: by equality */
-    bool condition_on_fields;      /* it is a query on the element's fields */
-    bool is_timestamp;             /* $currentDate */
-    int bit_count;                 /* $bit */
-    struct update_bit { int op; struct bnum operand; } bits[3];
+    struct matcher *condition; /* $pull; NULL: by equality */
+    bool condition_on_fields;  /* it is a query on the element's fields */
+    bool is_timestamp;         /* $currentDate */
+    int bit_count;             /* $bit */
+    struct update_bit {
+        int op;
+        struct bnum operand;
+    } bits[3];
 };
 
 struct update {
@@ -97,7 +103,8 @@ void update_push_element(struct apply *ap, uint32_t idx, struct bval v);
 status update_check_depth(struct apply *ap, struct bval v);
 status update_check_result(struct apply *ap, size_t start);
 
-/* The value at the path, arrays not entered; *array (may be NULL) becomes the name of the first array met on the way, *array_len its length, p NULL: none. */
+/* The value at the path, arrays not entered; *array (may be NULL) becomes the name of the first array met on the way,
+ * *array_len its length, p NULL: none. */
 struct bval update_lookup(struct bdoc doc, const struct path *path, struct slice *array);
 
 /* The families: ended by a row without a name. */

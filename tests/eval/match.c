@@ -1,4 +1,5 @@
-/* The match language beyond its cases: the normal form, a naive evaluation beside it, hostile input, want of memory, several threads. */
+/* The match language beyond its cases: the normal form, a naive evaluation beside it, hostile input, want of memory,
+ * several threads. */
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -32,7 +33,8 @@ static struct bdoc doc_of(const char *json) {
     size_t used;
     struct err err = ERR_INIT;
     buf_clear(&text);
-    cr_assert_eq(json_parse(slice_str(json), JSON_SHELL, &text, &is_array, &used, &err), ST_OK, "%s: %s", json, err.text);
+    cr_assert_eq(json_parse(slice_str(json), JSON_SHELL, &text, &is_array, &used, &err), ST_OK, "%s: %s", json,
+                 err.text);
     return (struct bdoc){arena_copy(&arena, text.p, text.len), (uint32_t) text.len};
 }
 
@@ -50,7 +52,8 @@ Test(match, flattens_and) {
     cr_assert_eq(m.root->op, MATCH_AND);
     cr_assert_eq(m.root->child_count, 5 - 1);
     static const enum match_op ops[] = {MATCH_EQ, MATCH_GT, MATCH_LT, MATCH_EQ};
-    for (int i = 0; i < 4; i++) cr_assert_eq(m.root->children[i]->op, ops[i]);
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(m.root->children[i]->op, ops[i]);
 }
 
 Test(match, makes_one_of_one) {
@@ -66,7 +69,8 @@ Test(match, sorts_the_values_of_in) {
     struct matcher m = compiled("{a: {$in: [3, 'x', 1, 3.0, null, 2, 'x']}}");
     cr_assert_eq(m.root->op, MATCH_IN);
     cr_assert_eq(m.root->value_count, 5);
-    for (uint32_t i = 1; i < m.root->value_count; i++) cr_assert_lt(bval_compare(m.root->values[i - 1], m.root->values[i]), 0);
+    for (uint32_t i = 1; i < m.root->value_count; i++)
+        cr_assert_lt(bval_compare(m.root->values[i - 1], m.root->values[i]), 0);
 }
 
 Test(match, keeps_regular_expressions_of_in_apart) {
@@ -100,21 +104,28 @@ Test(match, keeps_the_text_query) {
     cr_assert_null(m.text.language.p);
 }
 
-struct prefix_row { const char *filter, *prefix; bool exact; };
+struct prefix_row {
+    const char *filter, *prefix;
+    bool exact;
+};
 
 Test(match, knows_the_prefix_of_a_pattern) {
     static const struct prefix_row rows[] = {
-        {"{a: /^abc/}", "abc", true},       {"{a: /^abc*d/}", "ab", false}, {"{a: /^ab\\.c/}", "ab.c", true}, {"{a: /^ab$/}", "ab", false},
-        {"{a: /^ab|c/}", NULL, false},      {"{a: /^abc/i}", NULL, false},  {"{a: /abc/}", NULL, false},      {"{a: /^abc/m}", NULL, false},
-        {"{a: /^a?b/}", NULL, false},       {"{a: /^(ab)/}", NULL, false},  {"{a: /^ab\\d/}", "ab", false},   {"{a: /^a b/x}", NULL, false},
-        {"{a: /^ab{0,2}/}", "a", false},    {"{a: /^xé?/}", "x", false},    {"{a: /^ab+/}", "ab", false},     {"{a: /^/}", NULL, false},
+        {"{a: /^abc/}", "abc", true},    {"{a: /^abc*d/}", "ab", false}, {"{a: /^ab\\.c/}", "ab.c", true},
+        {"{a: /^ab$/}", "ab", false},    {"{a: /^ab|c/}", NULL, false},  {"{a: /^abc/i}", NULL, false},
+        {"{a: /abc/}", NULL, false},     {"{a: /^abc/m}", NULL, false},  {"{a: /^a?b/}", NULL, false},
+        {"{a: /^(ab)/}", NULL, false},   {"{a: /^ab\\d/}", "ab", false}, {"{a: /^a b/x}", NULL, false},
+        {"{a: /^ab{0,2}/}", "a", false}, {"{a: /^xé?/}", "x", false},    {"{a: /^ab+/}", "ab", false},
+        {"{a: /^/}", NULL, false},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct matcher m = compiled(rows[i].filter);
         struct slice prefix;
         bool exact = false, is_known = match_regex_prefix(m.root->regex, &prefix, &exact);
         cr_assert_eq(is_known, rows[i].prefix != NULL, "%s", rows[i].filter);
-        if (is_known) cr_assert(slice_equal(prefix, slice_str(rows[i].prefix)), "%s: %.*s", rows[i].filter, (int) prefix.len, (const char *) prefix.p);
+        if (is_known)
+            cr_assert(slice_equal(prefix, slice_str(rows[i].prefix)), "%s: %.*s", rows[i].filter, (int) prefix.len,
+                      (const char *) prefix.p);
         cr_assert_eq(exact, rows[i].exact, "%s", rows[i].filter);
         matcher_release(&m);
     }
@@ -125,7 +136,8 @@ Test(match, finds_the_position_of_an_element) {
     struct err err = ERR_INIT;
     cr_assert_eq(path_parse(&arena, SLICE_LIT("a"), &path, &err), ST_OK);
     struct bdoc doc = doc_of("{a: [1, 5, 9], b: [{c: 1}]}");
-    struct matcher by_value = compiled("{b: 1, a: {$gt: 4}}"), by_element = compiled("{a: {$elemMatch: {$gt: 5}}}"), none = compiled("{b: 1}");
+    struct matcher by_value = compiled("{b: 1, a: {$gt: 4}}"), by_element = compiled("{a: {$elemMatch: {$gt: 5}}}"),
+                   none = compiled("{b: 1}");
     cr_assert_eq(match_position(&by_value, doc, &path), 1);
     cr_assert_eq(match_position(&by_element, doc, &path), 2);
     cr_assert_eq(match_position(&none, doc, &path), -1);
@@ -142,7 +154,8 @@ static bool naive_path(struct bval v, const char *path, bool by_position, struct
     struct biter it;
     struct belem e;
     if (*path == 0) {
-        if (v.type == B_ARRAY && !by_position && !slice_equal(op, SLICE_LIT("$exists")) && !slice_equal(op, SLICE_LIT("$size"))) {
+        if (v.type == B_ARRAY && !by_position && !slice_equal(op, SLICE_LIT("$exists")) &&
+            !slice_equal(op, SLICE_LIT("$size"))) {
             for (it = biter_of(bval_doc(v)); biter_next(&it, &e);) {
                 if (naive_value(op, operand, e.value)) return true;
             }
@@ -160,7 +173,9 @@ static bool naive_path(struct bval v, const char *path, bool by_position, struct
         (void) snprintf(position, sizeof(position), "%d", i);
         if (strlen(position) != len || memcmp(position, path, len) != 0) continue;
         if (*rest == 0 && naive_path(e.value, "", true, op, operand)) return true;
-        if (*rest != 0 && (e.value.type == B_DOCUMENT || e.value.type == B_ARRAY) && naive_path(e.value, rest, false, op, operand)) return true;
+        if (*rest != 0 && (e.value.type == B_DOCUMENT || e.value.type == B_ARRAY) &&
+            naive_path(e.value, rest, false, op, operand))
+            return true;
     }
     return false;
 }
@@ -169,7 +184,8 @@ static bool naive_nan(struct bval v) { return bval_is_number(v) && bnum_is_nan(b
 
 static bool naive_value(struct slice op, struct bval operand, struct bval v) {
     if (slice_equal(op, SLICE_LIT("$exists"))) return v.type != B_MISSING;
-    if (slice_equal(op, SLICE_LIT("$size"))) return v.type == B_ARRAY && bdoc_count(bval_doc(v)) == (uint32_t) bval_int32(operand);
+    if (slice_equal(op, SLICE_LIT("$size")))
+        return v.type == B_ARRAY && bdoc_count(bval_doc(v)) == (uint32_t) bval_int32(operand);
     if (slice_equal(op, SLICE_LIT("$in"))) {
         struct biter it = biter_of(bval_doc(operand));
         struct belem e;
@@ -208,10 +224,18 @@ static bool naive_filter(struct bdoc filter, struct bdoc doc) {
             struct slice name = op.name;
             struct bval operand = op.value;
             bool negated = false;
-            if (slice_equal(name, SLICE_LIT("$ne"))) { name = SLICE_LIT("$eq"); negated = true; }
-            if (slice_equal(name, SLICE_LIT("$nin"))) { name = SLICE_LIT("$in"); negated = true; }
+            if (slice_equal(name, SLICE_LIT("$ne"))) {
+                name = SLICE_LIT("$eq");
+                negated = true;
+            }
+            if (slice_equal(name, SLICE_LIT("$nin"))) {
+                name = SLICE_LIT("$in");
+                negated = true;
+            }
             if (slice_equal(name, SLICE_LIT("$exists"))) negated = !bval_bool(operand);
-            if (naive_path((struct bval){doc.p, doc.len, B_DOCUMENT}, (const char *) e.name.p, false, name, operand) == negated) return false;
+            if (naive_path((struct bval){doc.p, doc.len, B_DOCUMENT}, (const char *) e.name.p, false, name, operand) ==
+                negated)
+                return false;
         }
     }
     return true;
@@ -226,12 +250,19 @@ static struct slice random_path(struct chance *chance, struct bdoc doc, char *pa
         const char *name = NULL;
         static const char *const fallback[] = {"a", "b", "c", "0", "1", "x"};
         struct belem e = {0};
-        if ((v.type == B_DOCUMENT || v.type == B_ARRAY) && bdoc_count(bval_doc(v)) != 0 && chance_below(chance, 5) != 0) {
+        if ((v.type == B_DOCUMENT || v.type == B_ARRAY) && bdoc_count(bval_doc(v)) != 0 &&
+            chance_below(chance, 5) != 0) {
             struct biter it = biter_of(bval_doc(v));
-            for (uint64_t n = chance_below(chance, bdoc_count(bval_doc(v))) + 1; n != 0; n--) (void) biter_next(&it, &e);
-            bool enter = v.type == B_ARRAY && e.value.type == B_DOCUMENT && chance_below(chance, 2) == 0; /* without a position */
+            for (uint64_t n = chance_below(chance, bdoc_count(bval_doc(v))) + 1; n != 0; n--)
+                (void) biter_next(&it, &e);
+            bool enter = v.type == B_ARRAY && e.value.type == B_DOCUMENT &&
+                         chance_below(chance, 2) == 0; /* without a position */
             v = e.value;
-            if (enter && i > 0) { i--; parts--; continue; }
+            if (enter && i > 0) {
+                i--;
+                parts--;
+                continue;
+            }
             name = (const char *) e.name.p;
         }
         if (name == NULL || *name == 0 || *name == '$' || strchr(name, '.') != NULL) {
@@ -240,20 +271,27 @@ static struct slice random_path(struct chance *chance, struct bdoc doc, char *pa
         }
         len += (size_t) snprintf(path + len, 100 - len, "%s%.20s", len != 0 ? "." : "", name);
     }
-    if (len == 0) { memcpy(path, "a", 2); len = 1; }
+    if (len == 0) {
+        memcpy(path, "a", 2);
+        len = 1;
+    }
     return slice_of(path, len);
 }
 
-static struct bval usable(struct bval v) { return v.type == B_REGEX || v.type == B_UNDEFINED ? (struct bval){(const uint8_t *) "", 0, B_NULL} : v; }
+static struct bval usable(struct bval v) {
+    return v.type == B_REGEX || v.type == B_UNDEFINED ? (struct bval){(const uint8_t *) "", 0, B_NULL} : v;
+}
 
 /* A value out of the document, so that equality happens, or any. */
 static struct bval random_operand(struct chance *chance, struct bdoc doc, struct buf *buf) {
     struct bval v = {doc.p, doc.len, B_DOCUMENT};
     if (chance_below(chance, 2) == 0) return usable(random_value(chance, buf, 2));
-    for (int depth = 0; depth < 4 && (v.type == B_DOCUMENT || v.type == B_ARRAY) && bdoc_count(bval_doc(v)) != 0; depth++) {
+    for (int depth = 0; depth < 4 && (v.type == B_DOCUMENT || v.type == B_ARRAY) && bdoc_count(bval_doc(v)) != 0;
+         depth++) {
         struct biter it = biter_of(bval_doc(v));
         struct belem e = {0};
-        for (uint64_t n = chance_below(chance, bdoc_count(bval_doc(v))) + 1; n != 0; n--) (void) biter_next(&it, &e);
+        for (uint64_t n = chance_below(chance, bdoc_count(bval_doc(v))) + 1; n != 0; n--)
+            (void) biter_next(&it, &e);
         v = e.value;
         if (chance_below(chance, 3) == 0) break;
     }
@@ -281,7 +319,8 @@ static void random_filter(struct chance *chance, struct bbuild *b, struct bdoc d
         const char *op = ops[chance_below(chance, 10)];
         if (strstr(op, "in") != NULL) {
             struct bbuild array = bbuild_open_array(&sub, slice_str(op));
-            for (int i = (int) chance_below(chance, 4); i > 0; i--) bbuild_push(&array, random_operand(chance, doc, &value));
+            for (int i = (int) chance_below(chance, 4); i > 0; i--)
+                bbuild_push(&array, random_operand(chance, doc, &value));
             bbuild_close(&array);
         } else if (strcmp(op, "$exists") == 0) {
             bbuild_bool(&sub, op, chance_below(chance, 2) == 0);
@@ -321,12 +360,14 @@ Test(match, agrees_with_a_naive_evaluation) {
             json_write(filter, false, JSON_CANONICAL, 0, &text);
             (void) buf_append(&text, "\n", 1);
             json_write(doc, false, JSON_CANONICAL, 0, &text);
-            cr_assert_fail("seed %llu says %d:\n%.*s", (unsigned long long) (seed + round), matches, (int) text.len, (const char *) text.p);
+            cr_assert_fail("seed %llu says %d:\n%.*s", (unsigned long long) (seed + round), matches, (int) text.len,
+                           (const char *) text.p);
         }
         yes += matches;
         matcher_release(&m);
     }
-    cr_assert(yes > rounds / 20 && yes < rounds, "%llu of %llu match: the test is worth nothing", (unsigned long long) yes, (unsigned long long) rounds);
+    cr_assert(yes > rounds / 20 && yes < rounds, "%llu of %llu match: the test is worth nothing",
+              (unsigned long long) yes, (unsigned long long) rounds);
     buf_release(&docs);
     buf_release(&filters);
 }
@@ -338,18 +379,22 @@ Test(match, refuses_a_filter_that_is_too_deep) {
     struct matcher m;
     struct err err = ERR_INIT;
     buf_init(&json, mem_default());
-    for (int i = 0; i < 85; i++) (void) buf_append(&json, "{\"$or\":[", 8);
+    for (int i = 0; i < 85; i++)
+        (void) buf_append(&json, "{\"$or\":[", 8);
     (void) buf_append(&json, "{\"a\":{\"$not\":{\"$not\":{\"$not\":{\"$gt\":1}}}}}", 42);
-    for (int i = 0; i < 85; i++) (void) buf_append(&json, "]}", 2);
+    for (int i = 0; i < 85; i++)
+        (void) buf_append(&json, "]}", 2);
     (void) buf_append_u8(&json, 0);
     cr_assert_eq(match_compile(mem_default(), &arena, doc_of((const char *) json.p), &m, &err), ST_OK, "%s", err.text);
     struct bbuild levels[121], b;
     buf_clear(&json);
     bbuild_begin(&levels[0], &json);
-    for (int i = 0; i < 120; i++) levels[i + 1] = bbuild_open_doc(&levels[i], i == 0 ? SLICE_LIT("a") : SLICE_LIT("$not"));
+    for (int i = 0; i < 120; i++)
+        levels[i + 1] = bbuild_open_doc(&levels[i], i == 0 ? SLICE_LIT("a") : SLICE_LIT("$not"));
     b = levels[120];
     bbuild_int32(&b, "$gt", 1);
-    for (int i = 120; i > 0; i--) bbuild_close(&levels[i]);
+    for (int i = 120; i > 0; i--)
+        bbuild_close(&levels[i]);
     cr_assert_eq(match_compile(mem_default(), &arena, bbuild_finish(&levels[0]), &m, &err), ST_INVALID);
     cr_assert_eq(err.code, CODE_BadValue);
     cr_assert_not_null(strstr(err.text, "tree depth"));
@@ -357,7 +402,8 @@ Test(match, refuses_a_filter_that_is_too_deep) {
 }
 
 Test(match, ends_a_hostile_pattern_with_an_error) {
-    static const char *const patterns[] = {"{a: {$regex: '^(a+)+$'}}", "{a: {$regex: '(a|aa)+$'}}", "{a: {$regex: '(.*)*(.*)*(.*)*x'}}", "{a: {$regex: '(?:(?:a+)+)+\\\\d'}}"};
+    static const char *const patterns[] = {"{a: {$regex: '^(a+)+$'}}", "{a: {$regex: '(a|aa)+$'}}",
+                                           "{a: {$regex: '(.*)*(.*)*(.*)*x'}}", "{a: {$regex: '(?:(?:a+)+)+\\\\d'}}"};
     struct bdoc doc = doc_of("{a: 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab'}");
     for (size_t i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
         struct matcher m = compiled(patterns[i]);
@@ -407,7 +453,8 @@ static void match_with(struct mem_fail *mf, struct bdoc filter, struct bdoc doc)
 }
 
 Test(match, survives_want_of_memory) {
-    struct bdoc filter = doc_of("{a: {$in: [1, 2, /b+c/, /x.y/i]}, $or: [{b: /^q[a-z]/}, {c: {$elemMatch: {d: {$gt: 1}, $nor: [{e: 1}]}}}], 'f.g': {$not: {$all: [1, 2]}}}");
+    struct bdoc filter = doc_of("{a: {$in: [1, 2, /b+c/, /x.y/i]}, $or: [{b: /^q[a-z]/}, {c: {$elemMatch: {d: {$gt: "
+                                "1}, $nor: [{e: 1}]}}}], 'f.g': {$not: {$all: [1, 2]}}}");
     struct bdoc doc = doc_of("{a: 'abbc', b: 'no', c: [{d: 2}]}");
     struct mem_fail mf;
     uint64_t n = 1;
@@ -419,7 +466,8 @@ Test(match, survives_want_of_memory) {
 }
 
 Test(match, allocates_nothing_per_document) {
-    struct bdoc filter = doc_of("{a: {$gt: 1}, b: /x.y/, 'c.d': {$in: [1, 2]}, e: {$elemMatch: {f: 1}}}"), doc = doc_of("{a: 2, b: 'xzy', c: [{d: 2}], e: [{f: 1}]}");
+    struct bdoc filter = doc_of("{a: {$gt: 1}, b: /x.y/, 'c.d': {$in: [1, 2]}, e: {$elemMatch: {f: 1}}}"),
+                doc = doc_of("{a: 2, b: 'xzy', c: [{d: 2}], e: [{f: 1}]}");
     struct mem_fail mf;
     struct arena own;
     struct matcher m;
@@ -430,14 +478,19 @@ Test(match, allocates_nothing_per_document) {
     cr_assert_eq(match_compile(&mf.mem, &own, filter, &m, &err), ST_OK);
     cr_assert_eq(match_doc(&m, doc, &matches, &err), ST_OK); /* the regex makes its match block */
     uint64_t count = mf.count;
-    for (int i = 0; i < 100; i++) cr_assert_eq(match_doc(&m, doc, &matches, &err), ST_OK);
+    for (int i = 0; i < 100; i++)
+        cr_assert_eq(match_doc(&m, doc, &matches, &err), ST_OK);
     cr_assert(matches);
     cr_assert_eq(mf.count, count);
     matcher_release(&m);
     arena_release(&own);
 }
 
-struct shared { struct matcher m; struct bdoc yes, no; bool failed; };
+struct shared {
+    struct matcher m;
+    struct bdoc yes, no;
+    bool failed;
+};
 
 static void *match_many(void *ctx) {
     struct shared *s = ctx;
@@ -451,10 +504,14 @@ static void *match_many(void *ctx) {
 }
 
 Test(match, serves_several_threads) {
-    struct shared s = {.m = compiled("{a: /x[yz]+w/, b: {$in: [1, /q.r/]}}"), .yes = doc_of("{a: 'xyzw', b: 'qxr'}"), .no = doc_of("{a: 'xyzw', b: 'qxs'}")};
+    struct shared s = {.m = compiled("{a: /x[yz]+w/, b: {$in: [1, /q.r/]}}"),
+                       .yes = doc_of("{a: 'xyzw', b: 'qxr'}"),
+                       .no = doc_of("{a: 'xyzw', b: 'qxs'}")};
     pthread_t threads[4];
-    for (int i = 0; i < 4; i++) cr_assert_eq(pthread_create(&threads[i], NULL, match_many, &s), 0);
-    for (int i = 0; i < 4; i++) cr_assert_eq(pthread_join(threads[i], NULL), 0);
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, match_many, &s), 0);
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(pthread_join(threads[i], NULL), 0);
     cr_assert_not(s.failed);
     matcher_release(&s.m);
 }

@@ -29,7 +29,8 @@ static struct bdoc doc_of(const char *json) {
     size_t used;
     struct err err = ERR_INIT;
     buf_clear(&text);
-    cr_assert_eq(json_parse(slice_str(json), JSON_SHELL, &text, &is_array, &used, &err), ST_OK, "%s: %s", json, err.text);
+    cr_assert_eq(json_parse(slice_str(json), JSON_SHELL, &text, &is_array, &used, &err), ST_OK, "%s: %s", json,
+                 err.text);
     return (struct bdoc){arena_copy(&arena, text.p, text.len), (uint32_t) text.len};
 }
 
@@ -47,7 +48,9 @@ Test(project, names_the_paths_of_a_plain_inclusion) {
     cr_assert(slice_equal(paths[1].text, SLICE_LIT("b.c")) && slice_equal(paths[2].text, SLICE_LIT("_id")));
     cr_assert_not_null(projection_paths(compiled("{a: 1, _id: 0}"), &count));
     cr_assert_eq(count, 1);
-    static const char *const others[] = {"{}", "{a: 0}", "{a: 1, b: {$slice: 1}}", "{a: {$elemMatch: {b: 1}}}", "{a: 1, s: {$meta: 'textScore'}}", "{_id: 0}"};
+    static const char *const others[] = {
+        "{}",      "{a: 0}", "{a: 1, b: {$slice: 1}}", "{a: {$elemMatch: {b: 1}}}", "{a: 1, s: {$meta: 'textScore'}}",
+        "{_id: 0}"};
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         struct projection *p = compiled(others[i]);
         cr_assert_null(projection_paths(p, &count), "%s", others[i]);
@@ -83,8 +86,10 @@ static void project_with(struct mem_fail *mf, struct bdoc spec, struct bdoc sort
 }
 
 Test(project, survives_want_of_memory) {
-    struct bdoc spec = doc_of("{a: {$slice: [1, 1]}, b: {c: 1, d: {e: 1}}, f: {$elemMatch: {g: /x+y/}}, s: {$meta: 'textScore'}}");
-    struct bdoc doc = doc_of("{_id: 1, a: [1, 2, 3], b: [{c: 1, d: {e: 2}}, [{c: 2}]], f: [{g: 'xy'}], z: 1}"), sort = doc_of("{'b.c': 1, 'b.d.e': -1, a: 1}");
+    struct bdoc spec =
+        doc_of("{a: {$slice: [1, 1]}, b: {c: 1, d: {e: 1}}, f: {$elemMatch: {g: /x+y/}}, s: {$meta: 'textScore'}}");
+    struct bdoc doc = doc_of("{_id: 1, a: [1, 2, 3], b: [{c: 1, d: {e: 2}}, [{c: 2}]], f: [{g: 'xy'}], z: 1}"),
+                sort = doc_of("{'b.c': 1, 'b.d.e': -1, a: 1}");
     struct mem_fail mf;
     uint64_t n = 1;
     sort = doc_of("{'b.c': 1, 'b.d.e': -1, z: 1}");
@@ -107,7 +112,8 @@ static void naive_values(struct bval v, const char *path, struct bval *values, s
             return;
         }
         if (bdoc_is_empty(bval_doc(v))) values[(*count)++] = (struct bval){(const uint8_t *) "", 0, B_NULL};
-        for (it = biter_of(bval_doc(v)); biter_next(&it, &e);) values[(*count)++] = e.value;
+        for (it = biter_of(bval_doc(v)); biter_next(&it, &e);)
+            values[(*count)++] = e.value;
         return;
     }
     size_t len = strcspn(path, ".");
@@ -125,7 +131,8 @@ static void naive_values(struct bval v, const char *path, struct bval *values, s
         naive_values(at, rest, values, count);
         return;
     }
-    for (it = biter_of(bval_doc(v)); biter_next(&it, &e);) naive_values(e.value.type == B_DOCUMENT ? e.value : BVAL_MISSING, path, values, count);
+    for (it = biter_of(bval_doc(v)); biter_next(&it, &e);)
+        naive_values(e.value.type == B_DOCUMENT ? e.value : BVAL_MISSING, path, values, count);
 }
 
 Test(project, sorts_by_the_least_of_all_values) {
@@ -160,7 +167,8 @@ Test(project, sorts_by_the_least_of_all_values) {
             buf_clear(&best);
             (void) buf_append(&best, naive.p, naive.len);
         }
-        cr_assert(slice_equal(buf_slice(&key), buf_slice(&best)), "seed %llu, path %s", (unsigned long long) (seed + round), path);
+        cr_assert(slice_equal(buf_slice(&key), buf_slice(&best)), "seed %llu, path %s",
+                  (unsigned long long) (seed + round), path);
     }
     buf_release(&docs);
     buf_release(&key);

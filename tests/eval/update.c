@@ -36,7 +36,8 @@ static struct bdoc doc_of(const char *json) {
     size_t used;
     struct err err = ERR_INIT;
     buf_clear(&text);
-    cr_assert_eq(json_parse(slice_str(json), JSON_SHELL, &text, &is_array, &used, &err), ST_OK, "%s: %s", json, err.text);
+    cr_assert_eq(json_parse(slice_str(json), JSON_SHELL, &text, &is_array, &used, &err), ST_OK, "%s: %s", json,
+                 err.text);
     return (struct bdoc){arena_copy(&arena, text.p, text.len), (uint32_t) text.len};
 }
 
@@ -65,7 +66,8 @@ Test(update, tells_its_kind_and_paths) {
     cr_assert_not(all);
     cr_assert_eq(count, 4);
     static const char *const names[] = {"a", "b.c", "e.f", "d"};
-    for (int i = 0; i < 4; i++) cr_assert(slice_equal(paths[i].text, slice_str(names[i])));
+    for (int i = 0; i < 4; i++)
+        cr_assert(slice_equal(paths[i].text, slice_str(names[i])));
     u = compiled("{a: 1}");
     cr_assert_eq(update_kind_of(u), UPDATE_REPLACEMENT);
     (void) update_paths(u, &count, &all);
@@ -94,8 +96,10 @@ static struct bdoc nested(int levels) {
     struct bbuild at[200];
     buf_clear(&text);
     bbuild_begin(&at[0], &text);
-    for (int i = 1; i < levels; i++) at[i] = bbuild_open_doc(&at[i - 1], SLICE_LIT("a"));
-    for (int i = levels - 1; i > 0; i--) bbuild_close(&at[i]);
+    for (int i = 1; i < levels; i++)
+        at[i] = bbuild_open_doc(&at[i - 1], SLICE_LIT("a"));
+    for (int i = levels - 1; i > 0; i--)
+        bbuild_close(&at[i]);
     struct bdoc d = bbuild_finish(&at[0]);
     return (struct bdoc){arena_copy(&arena, d.p, d.len), d.len};
 }
@@ -105,7 +109,8 @@ Test(update, refuses_a_document_that_gets_too_deep) {
     bool changed;
     struct err err = ERR_INIT;
     char path[400] = "{$set: {'a";
-    for (int i = 2; i < BSON_DEPTH_MAX; i++) (void) strcat(path, ".a");
+    for (int i = 2; i < BSON_DEPTH_MAX; i++)
+        (void) strcat(path, ".a");
     size_t len = strlen(path);
     (void) strcpy(path + len, "': 1}}");
     cr_assert_eq(apply(compiled(path), doc, &result, &changed, &err), ST_OK, "%s", err.text);
@@ -118,7 +123,8 @@ Test(update, refuses_a_document_that_gets_too_deep) {
     cr_assert_eq(apply(compiled(path), doc, &result, &changed, &err), ST_INVALID);
     cr_assert_eq(err.code, CODE_Overflow);
     (void) strcpy(path, "{$push: {'a");
-    for (int i = 2; i < BSON_DEPTH_MAX; i++) (void) strcat(path, ".a");
+    for (int i = 2; i < BSON_DEPTH_MAX; i++)
+        (void) strcat(path, ".a");
     (void) strcat(path, ".x': {}}}");
     cr_assert_eq(apply(compiled(path), doc, &result, &changed, &err), ST_INVALID);
     cr_assert_eq(err.code, CODE_Overflow);
@@ -197,10 +203,15 @@ Test(update, keeps_a_large_set_a_set) {
 
 /* --- a naive application beside it ----------------------------------------------------------------------------- */
 
-struct change { const char *op; char path[64]; struct bval arg; };
+struct change {
+    const char *op;
+    char path[64];
+    struct bval arg;
+};
 
 /* One operator on one path, by rebuilding everything on the way. False: an error. Appends the element, or nothing. */
-static bool naive_change(const struct change *c, const char *path, struct bval old, struct slice name, struct bbuild *to, bool in_array);
+static bool naive_change(const struct change *c, const char *path, struct bval old, struct slice name,
+                         struct bbuild *to, bool in_array);
 
 static bool naive_leaf(const struct change *c, struct bval old, struct slice name, struct bbuild *to, bool in_array) {
     if (strcmp(c->op, "$unset") == 0) {
@@ -214,7 +225,8 @@ static bool naive_leaf(const struct change *c, struct bval old, struct slice nam
         return true;
     }
     int cmp = old.type == B_MISSING ? 0 : bval_compare(c->arg, old);
-    bool keep = old.type != B_MISSING && ((strcmp(c->op, "$min") == 0 && cmp >= 0) || (strcmp(c->op, "$max") == 0 && cmp <= 0));
+    bool keep =
+        old.type != B_MISSING && ((strcmp(c->op, "$min") == 0 && cmp >= 0) || (strcmp(c->op, "$max") == 0 && cmp <= 0));
     bbuild_value(to, name, keep ? old : c->arg);
     return true;
 }
@@ -229,9 +241,12 @@ static bool naive_children(const struct change *c, const char *path, struct bval
     struct biter it = biter_of(old.type == B_MISSING ? bdoc_empty : bval_doc(old));
     while (biter_next(&it, &e)) {
         count++;
-        if (found || !slice_equal(e.name, part)) bbuild_value(to, e.name, e.value);
-        else if (!naive_change(c, rest, e.value, e.name, to, old.type == B_ARRAY)) return false;
-        else found = true;
+        if (found || !slice_equal(e.name, part))
+            bbuild_value(to, e.name, e.value);
+        else if (!naive_change(c, rest, e.value, e.name, to, old.type == B_ARRAY))
+            return false;
+        else
+            found = true;
     }
     if (found) return true;
     if (old.type == B_ARRAY) {
@@ -247,7 +262,8 @@ static bool naive_children(const struct change *c, const char *path, struct bval
     return naive_change(c, rest, BVAL_MISSING, part, to, old.type == B_ARRAY);
 }
 
-static bool naive_change(const struct change *c, const char *path, struct bval old, struct slice name, struct bbuild *to, bool in_array) {
+static bool naive_change(const struct change *c, const char *path, struct bval old, struct slice name,
+                         struct bbuild *to, bool in_array) {
     if (*path == 0) return naive_leaf(c, old, name, to, in_array);
     if (old.type == B_MISSING && strcmp(c->op, "$unset") == 0) return true;
     if (old.type != B_DOCUMENT && old.type != B_ARRAY && old.type != B_MISSING) {
@@ -321,7 +337,8 @@ Test(update, agrees_with_a_naive_application) {
         if (!fits) continue;
         struct bdoc wanted = bbuild_finish(&b);
         bool is_same = wanted.len == doc.len && memcmp(wanted.p, doc.p, doc.len) == 0;
-        if (result.len != wanted.len || memcmp(result.p, wanted.p, wanted.len) != 0 || changed == is_same) report(seed + round, spec, doc);
+        if (result.len != wanted.len || memcmp(result.p, wanted.p, wanted.len) != 0 || changed == is_same)
+            report(seed + round, spec, doc);
         cr_assert_eq(bson_check(result.p, result.len, 0, &checked, &err), ST_OK, "%s", err.text);
         applied += changed;
     }
@@ -362,11 +379,14 @@ static void update_with(struct mem_fail *mf, struct bdoc spec, struct bdoc doc, 
 
 Test(update, survives_want_of_memory) {
     static const char *const updates[] = {
-        "{$set: {a: 1, 'b.c': {d: [1]}}, $inc: {n: 1}, $unset: {u: 1}, $rename: {r: 's.t'}, $currentDate: {when: true}}",
-        "{$push: {l: {$each: [{x: 2}, {x: 1}], $sort: {x: -1}, $slice: 5}}, $addToSet: {m: {$each: [1, 2, 3]}}, $pull: {o: {$in: [1, /x+y/]}}, $pullAll: {p: [1, 2]}, $pop: {q: 1}}",
+        "{$set: {a: 1, 'b.c': {d: [1]}}, $inc: {n: 1}, $unset: {u: 1}, $rename: {r: 's.t'}, $currentDate: {when: "
+        "true}}",
+        "{$push: {l: {$each: [{x: 2}, {x: 1}], $sort: {x: -1}, $slice: 5}}, $addToSet: {m: {$each: [1, 2, 3]}}, $pull: "
+        "{o: {$in: [1, /x+y/]}}, $pullAll: {p: [1, 2]}, $pop: {q: 1}}",
         "{replaced: 'wholly', with: [1, 2, 3]}",
     };
-    struct bdoc doc = doc_of("{_id: 1, n: 1, u: 1, r: 1, l: [{x: 7}], m: [2], o: [1, 'xxy', 'z'], p: [1, 3], q: [1]}"), filter = doc_of("{zz: 1, n: {$eq: 4}, _id: 5, o: [1]}");
+    struct bdoc doc = doc_of("{_id: 1, n: 1, u: 1, r: 1, l: [{x: 7}], m: [2], o: [1, 'xxy', 'z'], p: [1, 3], q: [1]}"),
+                filter = doc_of("{zz: 1, n: {$eq: 4}, _id: 5, o: [1]}");
     for (size_t i = 0; i < 3; i++) {
         struct bdoc spec = doc_of(updates[i]);
         struct mem_fail mf;

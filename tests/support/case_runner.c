@@ -23,7 +23,8 @@ static bson_t *parse_json(const char *text, struct err *err) {
     size_t used;
     bson_t *b = NULL;
     buf_init(&buf, mem_default());
-    if (json_parse(slice_str(text), JSON_STRICT, &buf, &is_array, &used, err) == ST_OK) b = bson_new_from_data(buf.p, buf.len);
+    if (json_parse(slice_str(text), JSON_STRICT, &buf, &is_array, &used, err) == ST_OK)
+        b = bson_new_from_data(buf.p, buf.len);
     buf_release(&buf);
     return b;
 }
@@ -35,7 +36,9 @@ bson_t *case_json(const struct case_block *c, const char *text) {
     return b;
 }
 
-struct bdoc case_doc(const bson_t *b) { return bdoc_of(bson_get_data(b)); }
+struct bdoc case_doc(const bson_t *b) {
+    return bdoc_of(bson_get_data(b));
+}
 
 void case_answer(struct case_block *c, int i, const char *key, const char *text) {
     struct case_line *l = &c->lines[i];
@@ -51,9 +54,12 @@ static char *tidy(char *json) {
     bool in_string = false;
     for (const char *p = json; *p != 0; p++) {
         if (*p == '"') in_string = !in_string;
-        if (in_string && *p == '\\') *out++ = *p++;
-        else if (!in_string && *p == ' ' && (p[1] == ':' || p[1] == '}' || p[1] == ']')) continue;
-        else if (!in_string && *p == ' ' && p != json && (p[-1] == '{' || p[-1] == '[')) continue;
+        if (in_string && *p == '\\')
+            *out++ = *p++;
+        else if (!in_string && *p == ' ' && (p[1] == ':' || p[1] == '}' || p[1] == ']'))
+            continue;
+        else if (!in_string && *p == ' ' && p != json && (p[-1] == '{' || p[-1] == '['))
+            continue;
         *out++ = *p;
     }
     *out = 0;
@@ -130,11 +136,14 @@ static int finish_block(struct case_block *c, FILE *out, void (*run)(struct case
     int failures = 0;
     for (int i = 0; i < c->line_count; i++) {
         struct case_line *l = &c->lines[i];
-        const char *key = l->answer_key != NULL ? l->answer_key : l->key, *value = l->answer != NULL ? l->answer : l->value;
+        const char *key = l->answer_key != NULL ? l->answer_key : l->key,
+                   *value = l->answer != NULL ? l->answer : l->value;
         if (out != NULL) (void) fprintf(out, key != NULL ? "%s: %s\n" : "%s%s\n", key != NULL ? key : "", value);
         if (l->answer != NULL) {
             failures++;
-            if (out == NULL) (void) fprintf(stderr, "%s:%d: %s\n  says %s: %s\n  is   %s: %s\n", c->file, l->number, c->name, l->key, l->value, key, value);
+            if (out == NULL)
+                (void) fprintf(stderr, "%s:%d: %s\n  says %s: %s\n  is   %s: %s\n", c->file, l->number, c->name, l->key,
+                               l->value, key, value);
         }
         free(l->answer_key);
         free(l->answer);

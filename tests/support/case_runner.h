@@ -6,8 +6,9 @@
  *   yes: {"a": [1, 2]}
  *   no: {"a": 2}
  *
- * Cases are separated by empty lines; a line is `key: value`. The runner of a file answers each line: what it ought to say. A case fails when an answer differs; with UPDATE=1 in the environment the file is
- * rewritten with the answers instead. Documents are compared in canonical extended JSON, so a case may be written in the relaxed form. */
+ * Cases are separated by empty lines; a line is `key: value`. The runner of a file answers each line: what it ought to
+ * say. A case fails when an answer differs; with UPDATE=1 in the environment the file is rewritten with the answers
+ * instead. Documents are compared in canonical extended JSON, so a case may be written in the relaxed form. */
 #ifndef TESTS_SUPPORT_CASE_RUNNER_H
 #define TESTS_SUPPORT_CASE_RUNNER_H
 
@@ -22,7 +23,7 @@
 #define CASE_LINES_MAX 64
 
 struct case_line {
-    char *key, *value; /* key NULL: a comment, whole in value */
+    char *key, *value;         /* key NULL: a comment, whole in value */
     char *answer_key, *answer; /* NULL: as it stands */
     int number;
 };
@@ -37,7 +38,8 @@ struct case_block {
 
 /* The first line of that key: its value, or NULL. */
 const char *case_get(const struct case_block *c, const char *key);
-/* The value of a line as a document; an array comes as {"": ...}'s value. The test fails when it is no JSON. Freed with bson_destroy. */
+/* The value of a line as a document; an array comes as {"": ...}'s value. The test fails when it is no JSON. Freed with
+ * bson_destroy. */
 bson_t *case_json(const struct case_block *c, const char *text);
 struct bdoc case_doc(const bson_t *b);
 
