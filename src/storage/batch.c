@@ -57,7 +57,7 @@ static status take_head(struct slice *in, uint64_t *seq, struct batch_totals *ou
     out->bytes = in->len;
     in->p += 9;
     in->len -= 9;
-    if (!take_number(in, &out->entry_count) || !take_number(in, &out->range_count) || *seq == 0) return damaged(err);
+    if (!take_number(in, &out->entry_count) || !take_number(in, &out->range_count) ) return damaged(err);
     if (out->entry_count > in->len || out->range_count > in->len) return damaged(err);
     return ST_OK;
 }
@@ -88,10 +88,39 @@ status batch_visit(struct slice record, const struct batch_visitor *visitor, str
     return record.len == 0 ? ST_OK : damaged(err);
 }
 
-static status apply_range(void *ctx, struct slice lo, struct slice hi, uint64_t seq, struct err *err) { return memtable_delete_range(ctx, lo, hi, seq, err); }
+struct staging { struct range_delete *ranges; size_t count; uint64_t seq; };
+
+static status note_range(void *ctx, struct slice lo, struct slice hi, uint64_t seq, struct err *err) {
+    struct staging *s = ctx;
+    (void) seq;
+    (void) err;
+    s->ranges[s->count++] = (struct range_delete){lo, hi, s->seq};
+    return ST_OK;
+}
+
+status batch_prepare(struct slice record, uint64_t seq, struct memtable *m, const struct mem *mem, struct err *err) {
+    uint64_t unused;
+    struct batch_totals totals;
+    TRY(batch_head(record, &unused, &totals, err));
+    TRY(memtable_reserve(m, totals.entry_count, totals.bytes, err));
+    if (totals.range_count == 0) return ST_OK;
+    struct staging s = {mem_alloc(mem, totals.range_count * sizeof(*s.ranges)), 0, seq};
+    if (s.ranges == NULL) return RAISE(err, ST_NOMEM, "range deletes");
+    struct batch_visitor visitor = {&s, note_range, NULL};
+    status st = batch_visit(record, &visitor, err);
+    if (st == ST_OK) st = memtable_stage_ranges(m, s.ranges, s.count, err);
+    mem_free(mem, s.ranges, totals.range_count * sizeof(*s.ranges));
+    return st;
+}
+
 static status apply_entry(void *ctx, const struct entry *e, struct err *err) { return memtable_insert(ctx, e, err); }
 
 status batch_apply(struct slice record, struct memtable *m, struct err *err) {
-    struct batch_visitor visitor = {m, apply_range, apply_entry};
-    return batch_visit(record, &visitor, err);
+    uint64_t seq;
+    struct batch_totals totals;
+    struct batch_visitor visitor = {m, NULL, apply_entry};
+    TRY(batch_head(record, &seq, &totals, err));
+    TRY(batch_visit(record, &visitor, err));
+    if (totals.range_count > 0) memtable_install_ranges(m);
+    return ST_OK;
 }

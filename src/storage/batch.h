@@ -34,7 +34,10 @@ status batch_visit(struct slice record, const struct batch_visitor *visitor, str
 status batch_head(struct slice record, uint64_t *seq, struct batch_totals *out, struct err *err);
 
 struct memtable;
-/* Puts a batch into the memtable; cannot fail after memtable_reserve of its totals. */
+/* Puts a batch into the memtable in two steps: prepare takes all the memory that is needed and shows nothing; apply cannot fail after it. `seq` is the sequence
+ * that the batch will have. For a group of batches without ranges one memtable_reserve of their sums does as prepare. One with ranges at a time;
+ * memtable_unstage_ranges takes a prepare back. */
+status batch_prepare(struct slice record, uint64_t seq, struct memtable *m, const struct mem *mem, struct err *err);
 status batch_apply(struct slice record, struct memtable *m, struct err *err);
 
 #endif

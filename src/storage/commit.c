@@ -199,16 +199,21 @@ static void run_group(struct lsm *l, struct commit_wait *first, struct commit_wa
         bytes += w->bytes;
         if (w == last) break;
     }
-    if (st == ST_OK) st = memtable_reserve(l->active, entries, bytes, &err);
+    if (st == ST_OK && first->has_ranges) st = batch_prepare(first->record, l->last_seq + 1, l->active, l->mem, &err);
+    else if (st == ST_OK) st = memtable_reserve(l->active, entries, bytes, &err);
     if (st != ST_OK) {
         fail_group(first, last, st, &err);
         return;
     }
-    if (!append_group(l, first, last, &lsn, &wants_sync)) return;
+    if (!append_group(l, first, last, &lsn, &wants_sync)) {
+        if (first->has_ranges) memtable_unstage_ranges(l->active);
+        return;
+    }
     if ((wants_sync && l->opts.sync == LSM_SYNC_FULL) || sync_is_due(l)) {
         st = wal_sync(l->wal, lsn, &err);
         (void) atomic_fetch_add_explicit(&l->sync_count, 1, memory_order_relaxed);
         if (st != ST_OK) {
+            if (first->has_ranges) memtable_unstage_ranges(l->active);
             fail_group(first, last, log_failed(l, st, &err, true), &err);
             return;
         }
@@ -217,6 +222,8 @@ static void run_group(struct lsm *l, struct commit_wait *first, struct commit_wa
     }
     apply_group(l, first, last);
 }
+
+static bool may_join(const struct commit_wait *w) { return w != NULL && w->record.p != NULL && !w->has_ranges; }
 
 status commit_wait(struct lsm *l, struct commit_wait *w, struct err *err) {
     w->is_done = false;
@@ -230,7 +237,7 @@ status commit_wait(struct lsm *l, struct commit_wait *w, struct err *err) {
     }
     l->is_led = true;
     struct commit_wait *last = w;
-    for (uint64_t bytes = w->bytes; last->next != NULL && last->next->record.p != NULL && bytes < GROUP_BYTES_MAX; bytes += last->bytes) last = last->next;
+    for (uint64_t bytes = w->bytes; !w->has_ranges && may_join(last->next) && bytes < GROUP_BYTES_MAX; bytes += last->bytes) last = last->next;
     mutex_unlock(&l->commit_mutex);
 
     run_group(l, w, last);

@@ -89,6 +89,7 @@ struct commit_wait {
     uint8_t *seq_at;              /* in the record, to be filled */
     uint64_t entry_count, bytes;  /* for memtable_reserve */
     bool wants_sync, is_done;
+    bool has_ranges;              /* range deletes: not in a group */
     status st;
     struct err *err;
     uint64_t seq, lsn;

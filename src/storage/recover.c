@@ -146,7 +146,8 @@ static status replay_record(void *ctx, uint64_t lsn, struct slice record, struct
     uint64_t seq;
     struct batch_totals totals;
     TRY(batch_head(record, &seq, &totals, err));
-    if (seq <= l->last_seq) return RAISE(err, ST_CORRUPT, "the log goes back from sequence %llu to %llu", (unsigned long long) l->last_seq, (unsigned long long) seq);
+    if (seq <= l->last_seq) /* 0 too */
+        return RAISE(err, ST_CORRUPT, "the log goes back from sequence %llu to %llu", (unsigned long long) l->last_seq, (unsigned long long) seq);
     struct batch_visitor visitor = {l, replay_range, replay_entry};
     TRY(batch_visit(record, &visitor, err));
     l->last_seq = seq;

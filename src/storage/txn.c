@@ -298,6 +298,7 @@ struct recording {
     struct large_ref *large; /* written by this transaction */
     size_t large_count, large_cap;
     uint64_t entry_count, bytes;
+    bool has_ranges;
     struct err *err;
 };
 
@@ -338,7 +339,7 @@ static status record(struct lsm_txn *t, struct recording *r) {
     TRY(write_buffer_final(t->buffer, record_range, record_entry, r));
     assert(r->entry_count == totals.entry_count);
     if (r->out.failed) return RAISE(r->err, ST_NOMEM, "a commit of %llu entries", (unsigned long long) totals.entry_count);
-    r->entry_count += totals.range_count;
+    r->has_ranges = totals.range_count > 0;
     return r->large_count > 0 ? store_sync(t->l->store, r->err) : ST_OK;
 }
 
@@ -353,7 +354,8 @@ static status commit_buffer(struct lsm_txn *t, enum kv_sync sync, struct err *er
     if (st == ST_OK) st = record(t, &r);
     if (st == ST_OK) {
         struct commit_wait w = {
-            .record = buf_slice(&r.out), .seq_at = r.out.p + BATCH_SEQ_AT, .entry_count = r.entry_count, .bytes = r.bytes, .wants_sync = sync == KV_SYNC};
+            .record = buf_slice(&r.out), .seq_at = r.out.p + BATCH_SEQ_AT, .entry_count = r.entry_count, .bytes = r.bytes,
+            .wants_sync = sync == KV_SYNC, .has_ranges = r.has_ranges};
         st = commit_wait(l, &w, &own);
     }
     /* Whether the record counts after a crash is open: then its extents stay taken until the next open. */

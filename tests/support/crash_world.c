@@ -1,0 +1,237 @@
+/* See crash_world.h. */
+#include "support/crash_world.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/endian.h"
+
+#define COUNTER CRASH_KEYS
+#define NUMBER (CRASH_KEYS + 1)
+
+#define FAIL(w, ...)                                                                                                            \
+    do {                                                                                                                        \
+        fprintf(stderr, "seed %llu, commit %u (durable %u): ", (unsigned long long) (w)->seed, (w)->tried, (w)->durable);       \
+        cr_assert_fail(__VA_ARGS__);                                                                                            \
+    } while (0)
+
+static uint64_t below(struct crash_world *w, uint64_t n) { return chance_below(&w->chance, n); }
+
+void crash_world_init(struct crash_world *w, const struct mem *mem, uint64_t seed) {
+    *w = (struct crash_world){.seed = seed, .next_version = 1};
+    chance_init(&w->chance, seed);
+    cr_assert_eq(sim_new(mem, seed, &w->sim, NULL), ST_OK);
+    w->states = calloc(CRASH_COMMITS_MAX, sizeof(*w->states));
+    cr_assert(w->states != NULL);
+    w->large_one_in = below(w, 3) == 0 ? 60 : 0;
+    w->opts = (struct lsm_opts){
+        .create = true, .sync = below(w, 4) != 0 ? LSM_SYNC_FULL : below(w, 2) ? LSM_SYNC_NORMAL : LSM_SYNC_OFF, .memtable_bytes = (size_t) (6 << 10) << below(w, 3),
+        .cache_bytes = 64 << 10, .leaf_len = 512, .segment_len = (uint64_t) (4 << 10) << below(w, 3), .level0_count = 2 + (uint32_t) below(w, 3),
+        .level_len = 16 << 10, .level_ratio = 2, .log_file_len = 16 << 10, .log_zero_step = 4 << 10, .no_compression = below(w, 2) == 0,
+    };
+}
+
+void crash_world_release(struct crash_world *w) {
+    sim_free(w->sim);
+    free(w->states);
+}
+
+static struct slice key_of(uint32_t i, char room[24]) { return slice_of(room, (size_t) snprintf(room, 24, i % 3 == 0 ? "k%02u" : "key/%04u", i)); }
+
+/* The value that version v of a key has: its length and bytes follow from v. */
+static struct slice value_of(const struct crash_world *w, uint32_t v, uint8_t *room) {
+    size_t len = 4 + (v * 2654435761u >> 16) % 200;
+    if (w->large_one_in != 0 && v % w->large_one_in == 0) len = LARGE_LEN_MIN + v % 5000;
+    memset(room, (int) (v & 0xff), len);
+    put_le32(room, v);
+    return slice_of(room, len);
+}
+#define VALUE_ROOM (LARGE_LEN_MIN + 8192)
+
+/* --- what must be there --- */
+
+static status read_u64(struct crash_world *w, struct kv_txn *t, const char *key, uint64_t *out, struct err *err) {
+    struct kv_value v = KV_VALUE_INIT;
+    *out = 0;
+    status st = kv_get(t, slice_str(key), &v, err);
+    if (st == ST_OK) {
+        if (v.bytes.len != 8) FAIL(w, "%s has %zu bytes", key, v.bytes.len);
+        *out = get_le64(v.bytes.p);
+    }
+    kv_value_release(&v);
+    return st == ST_NOT_FOUND ? ST_OK : st;
+}
+
+static status compare_keys(struct crash_world *w, struct kv_txn *t, const uint32_t *state, struct err *err) {
+    static uint8_t room[VALUE_ROOM];
+    char name[24];
+    for (uint32_t i = 0; i < CRASH_KEYS; i++) {
+        struct kv_value v = KV_VALUE_INIT;
+        status st = kv_get(t, key_of(i, name), &v, err);
+        if (status_failed(st)) return st;
+        if ((st == ST_OK) != (state[i] != 0)) FAIL(w, "key %s is %s", name, st == ST_OK ? "there" : "not there");
+        if (st == ST_OK && !slice_equal(v.bytes, value_of(w, state[i], room))) FAIL(w, "key %s has version %u, not %u", name, get_le32(v.bytes.p), state[i]);
+        kv_value_release(&v);
+    }
+    return ST_OK;
+}
+
+static status compare_scan(struct crash_world *w, struct kv_txn *t, const uint32_t *state, bool forward, struct err *err) {
+    struct kv_cursor *c;
+    uint32_t present = 0, seen = 0;
+    struct kv_bounds bounds = {SLICE_LIT("k"), SLICE_LIT("l")};
+    for (uint32_t i = 0; i < CRASH_KEYS; i++) present += state[i] != 0;
+    TRY(kv_cursor_open(t, &bounds, &c, err));
+    status st = forward ? kv_first(c, err) : kv_last(c, err);
+    for (; st == ST_OK; st = forward ? kv_next(c, err) : kv_prev(c, err)) seen++;
+    kv_cursor_close(c);
+    if (st != ST_END) return st;
+    if (seen != present) FAIL(w, "a scan sees %u keys of %u", seen, present);
+    return ST_OK;
+}
+
+static status verify(struct crash_world *w, uint32_t *at, struct err *err) {
+    struct kv_txn *t;
+    uint64_t commit = 0, counter = 0, number = 0;
+    TRY(kv_begin(w->kv, true, &t, err));
+    status st = read_u64(w, t, "commit", &commit, err);
+    if (st == ST_OK) st = read_u64(w, t, "counter", &counter, err);
+    if (st == ST_OK) st = read_u64(w, t, "number", &number, err);
+    if (st == ST_OK) {
+        if (commit > w->tried) FAIL(w, "commit %llu was never made", (unsigned long long) commit);
+        const uint32_t *state = w->states[commit];
+        if (counter != state[COUNTER] || number != state[NUMBER]) FAIL(w, "at commit %llu the counter is %llu, not %u; the number %llu, not %u", (unsigned long long) commit, (unsigned long long) counter, state[COUNTER], (unsigned long long) number, state[NUMBER]);
+        st = compare_keys(w, t, state, err);
+        if (st == ST_OK) st = compare_scan(w, t, state, true, err);
+        if (st == ST_OK) st = compare_scan(w, t, state, false, err);
+    }
+    kv_abort(t);
+    if (st == ST_OK) *at = (uint32_t) commit;
+    return st;
+}
+
+void crash_world_verify(struct crash_world *w, status allowed) {
+    uint32_t at = 0;
+    struct err err = ERR_INIT;
+    status st = verify(w, &at, &err);
+    if (st == allowed && st != ST_OK) return;
+    if (st != ST_OK) FAIL(w, "verify: %s", err.text);
+    if (at != w->visible) FAIL(w, "commit %u is the last seen, not %u", at, w->visible);
+}
+
+static void fault(void *ctx, const char *text) { FAIL((struct crash_world *) ctx, "check: %s", text); }
+
+void crash_world_check(struct crash_world *w) {
+    struct err err = ERR_INIT;
+    if (lsm_check(w->kv, fault, w, &err) != ST_OK) FAIL(w, "check: %s", err.text);
+}
+
+status crash_world_open(struct crash_world *w, struct err *err) {
+    TRY(lsm_open(sim_env(w->sim), "crash.elmo", &w->opts, &w->kv, err));
+    uint32_t at;
+    status st = verify(w, &at, err);
+    if (st != ST_OK) {
+        crash_world_close(w);
+        return st;
+    }
+    uint32_t least = w->durable;
+    if (w->process_crash_only && w->visible > least) least = w->visible;
+    if (at < least) FAIL(w, "commit %u is the last there: an acknowledged one is lost", at);
+    w->last_number = w->states[at][NUMBER];
+    w->tried = w->visible = w->durable = at; /* a recovered state is in segments */
+    return ST_OK;
+}
+
+void crash_world_close(struct crash_world *w) {
+    kv_close(w->kv);
+    w->kv = NULL;
+}
+
+/* --- what happens --- */
+
+static status write_key(struct crash_world *w, struct kv_txn *t, uint32_t *state, struct err *err) {
+    static uint8_t room[VALUE_ROOM];
+    char name[24];
+    uint32_t i = (uint32_t) below(w, CRASH_KEYS);
+    struct slice key = key_of(i, name);
+    uint64_t how = below(w, 10);
+    if (how < 7) {
+        uint32_t v = w->next_version++;
+        TRY(kv_put(t, key, value_of(w, v, room), err));
+        state[i] = v;
+    } else if (how < 9) {
+        TRY(kv_delete(t, key, err));
+        state[i] = 0;
+    } else if (below(w, 3) == 0) { /* a range of the keys "key/...": those not divisible by 3 */
+        char to[24];
+        uint32_t hi = i + 1 + (uint32_t) below(w, 8);
+        if (i % 3 == 0) return ST_OK;
+        TRY(kv_delete_range(t, key, slice_of(to, (size_t) snprintf(to, sizeof(to), "key/%04u", hi)), err));
+        for (uint32_t k = i; k < hi && k < CRASH_KEYS; k++)
+            if (k % 3 != 0) state[k] = 0;
+    }
+    return ST_OK;
+}
+
+static status write_all(struct crash_world *w, struct kv_txn *t, uint32_t *state, struct err *err) {
+    uint8_t bytes[8];
+    for (uint64_t n = 1 + below(w, 6); n > 0; n--) TRY(write_key(w, t, state, err));
+    TRY(kv_add(t, SLICE_LIT("counter"), 1, err));
+    state[COUNTER]++;
+    if (below(w, 8) == 0) {
+        uint64_t number;
+        TRY(kv_sequence(w->kv, SLICE_LIT("ids"), 1, &number, err));
+        if (number <= w->last_number) FAIL(w, "the number %llu was given before", (unsigned long long) number);
+        w->last_number = number;
+        put_le64(bytes, number);
+        TRY(kv_put(t, SLICE_LIT("number"), slice_of(bytes, 8), err));
+        state[NUMBER] = (uint32_t) number;
+    }
+    put_le64(bytes, w->tried + 1);
+    return kv_put(t, SLICE_LIT("commit"), slice_of(bytes, 8), err);
+}
+
+static status commit(struct crash_world *w, struct err *err) {
+    struct kv_txn *t;
+    TRY(kv_begin(w->kv, false, &t, err));
+    cr_assert_lt(w->tried + 1, CRASH_COMMITS_MAX);
+    uint32_t *state = w->states[w->tried + 1];
+    memcpy(state, w->states[w->visible], sizeof(*w->states));
+    status st = write_all(w, t, state, err);
+    if (st != ST_OK) {
+        kv_abort(t);
+        return st;
+    }
+    bool later = below(w, 4) == 0;
+    st = kv_commit(t, later ? KV_SYNC_LATER : KV_SYNC, err);
+    if (st == ST_OK || st == ST_OUTCOME_UNKNOWN) w->tried++;
+    if (st != ST_OK) return st;
+    w->visible = w->tried;
+    if (!later && w->opts.sync == LSM_SYNC_FULL) w->durable = w->visible;
+    return ST_OK;
+}
+
+status crash_world_step(struct crash_world *w, struct err *err) {
+    uint64_t how = below(w, 100);
+    if (how < 88) return commit(w, err);
+    status st = ST_OK;
+    uint32_t before = w->visible;
+    if (how < 91) {
+        st = kv_sync(w->kv, err);
+        if (st == ST_OK && w->opts.sync == LSM_SYNC_FULL) w->durable = before;
+    } else if (how < 94) {
+        st = lsm_flush(w->kv, err);
+        if (st == ST_OK) w->durable = before;
+    } else if (how < 97) {
+        st = lsm_maintain(w->kv, err);
+    } else if (how < 98) {
+        st = lsm_compact(w->kv, err);
+        if (st == ST_OK) w->durable = before;
+    } else {
+        uint32_t at;
+        st = verify(w, &at, err);
+        if (st == ST_OK && at != w->visible) FAIL(w, "commit %u is the last seen, not %u", at, w->visible);
+    }
+    return st;
+}

@@ -1,0 +1,44 @@
+/* A small database on a simulated machine, and what must be in it after a crash.
+ *
+ * Every commit writes a few of the keys, adds one to a counter and writes its own number under "commit". So what is found after a crash says
+ * which commit was the last, p; all keys must be exactly as that commit left them, and p must not be below the last commit that was known durable nor above the last one tried:
+ * nothing acknowledged is lost, nothing is there by half. */
+#ifndef ELMO_TESTS_CRASH_WORLD_H
+#define ELMO_TESTS_CRASH_WORLD_H
+
+#include "base/chance.h"
+#include "os/env_sim.h"
+#include "storage/lsm.h"
+
+#define CRASH_KEYS 40
+#define CRASH_COMMITS_MAX 4000
+
+struct crash_world {
+    struct chance chance;
+    uint64_t seed;
+    struct sim *sim;
+    struct lsm_opts opts;
+    struct kv *kv;
+    uint32_t tried, durable;    /* commits tried; the last one known to be on disk */
+    uint32_t visible;           /* the last one that commit said it made */
+    uint32_t (*states)[CRASH_KEYS + 2]; /* after commit i: the commit that wrote each key, 0: absent; then the counter and the greatest number given */
+    uint32_t next_version;
+    uint64_t last_number;
+    bool process_crash_only;    /* the machine stays on: what was acknowledged is there in every mode */
+    uint32_t large_one_in;
+};
+
+/* Options drawn from the seed. */
+void crash_world_init(struct crash_world *w, const struct mem *mem, uint64_t seed);
+void crash_world_release(struct crash_world *w);
+
+/* Opens; ST_OK means that what is in it was verified and `tried`, `durable` start from there. Other statuses as lsm_open. */
+status crash_world_open(struct crash_world *w, struct err *err);
+void crash_world_close(struct crash_world *w);
+/* One random commit, flush, merge, scan or number; the status of the first call that failed. */
+status crash_world_step(struct crash_world *w, struct err *err);
+/* The state after commit `visible`, by every read path. Only failures in `allowed` (a status, or ST_OK for none) may come up. */
+void crash_world_verify(struct crash_world *w, status allowed);
+void crash_world_check(struct crash_world *w);
+
+#endif
