@@ -212,7 +212,7 @@ static status add_collscan(struct planner *p, const struct conjunction *c, const
         n->backward = p->sort->fields[0].descending;
     }
     cand.node = n;
-    cand.scan_cost = documents * (COST_DOCUMENT + cost_filter(n->filter));
+    cand.scan_cost = COST_SCAN_ALL + documents * (COST_DOCUMENT + cost_filter(n->filter));
     cand.rows = n->filter != NULL ? documents * predicate_selectivity(n->filter) : documents;
     return add(p, out, &cand, err);
 }
@@ -300,6 +300,7 @@ status candidates_find(struct planner *p, const struct conjunction *c, const str
     bool by_id = false;
     for (uint32_t i = 0; i < c->predicate_count; i++) by_id = by_id || slice_equal(c->predicates[i].path, SLICE_LIT("_id"));
     if (by_id) TRY(add_index(p, c, bounds_of, NULL, hint, out, err));
+    if (by_id && p->depth == 0 && p->q->id.type != B_MISSING && out->count > 0) return ST_OK; /* nothing beats one lookup */
     for (uint32_t i = 0; i < p->c->index_count; i++) {
         if (may_use(c, p->sort, &p->c->indexes[i])) TRY(add_index(p, c, bounds_of, &p->c->indexes[i], hint, out, err));
     }

@@ -55,5 +55,6 @@ double cost_filter(const struct match_node *filter);
 #define COST_DOCUMENT 0.30 /* reading one document in a scan */
 #define COST_FETCH 1.0     /* one document by its locator */
 #define COST_SEEK 2.0
+#define COST_SCAN_ALL 100.0  /* on top: a small collection is read by its indexes, as people expect of explain */
 
 #endif
