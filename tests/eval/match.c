@@ -25,8 +25,6 @@ static void tear_down(void) {
     buf_release(&text);
 }
 
-TestSuite(match, .init = set_up, .fini = tear_down);
-
 /* Lives in the arena. */
 static struct bdoc doc_of(const char *json) {
     bool is_array;
@@ -47,7 +45,7 @@ static struct matcher compiled(const char *json) {
 
 /* --- the normal form (M2, M3, M4) ------------------------------------------------------------------------------ */
 
-Test(match, flattens_and) {
+Test(match, flattens_and, .init = set_up, .fini = tear_down) {
     struct matcher m = compiled("{$and: [{a: 1}, {$and: [{b: {$gt: 1, $lt: 5}}]}], c: 2}");
     cr_assert_eq(m.root->op, MATCH_AND);
     cr_assert_eq(m.root->child_count, 5 - 1);
@@ -56,7 +54,7 @@ Test(match, flattens_and) {
         cr_assert_eq(m.root->children[i]->op, ops[i]);
 }
 
-Test(match, makes_one_of_one) {
+Test(match, makes_one_of_one, .init = set_up, .fini = tear_down) {
     cr_assert_eq(compiled("{a: {$in: [1]}}").root->op, MATCH_EQ);
     cr_assert_eq(compiled("{$or: [{a: 1}]}").root->op, MATCH_EQ);
     cr_assert_eq(compiled("{a: {$not: {$ne: 1}}}").root->op, MATCH_EQ);
@@ -65,7 +63,7 @@ Test(match, makes_one_of_one) {
     cr_assert_eq(compiled("{}").root->child_count, 0);
 }
 
-Test(match, sorts_the_values_of_in) {
+Test(match, sorts_the_values_of_in, .init = set_up, .fini = tear_down) {
     struct matcher m = compiled("{a: {$in: [3, 'x', 1, 3.0, null, 2, 'x']}}");
     cr_assert_eq(m.root->op, MATCH_IN);
     cr_assert_eq(m.root->value_count, 5);
@@ -73,7 +71,7 @@ Test(match, sorts_the_values_of_in) {
         cr_assert_lt(bval_compare(m.root->values[i - 1], m.root->values[i]), 0);
 }
 
-Test(match, keeps_regular_expressions_of_in_apart) {
+Test(match, keeps_regular_expressions_of_in_apart, .init = set_up, .fini = tear_down) {
     struct matcher m = compiled("{a: {$in: [1, /x/, /y/i]}}");
     cr_assert_eq(m.root->value_count, 1);
     cr_assert_eq(m.root->child_count, 2);
@@ -81,14 +79,14 @@ Test(match, keeps_regular_expressions_of_in_apart) {
     matcher_release(&m);
 }
 
-Test(match, takes_all_apart) {
+Test(match, takes_all_apart, .init = set_up, .fini = tear_down) {
     struct matcher m = compiled("{a: {$all: [1, 2]}}");
     cr_assert_eq(m.root->op, MATCH_AND);
     cr_assert_eq(m.root->child_count, 2);
     cr_assert_eq(m.root->children[1]->op, MATCH_EQ);
 }
 
-Test(match, puts_not_over_the_positive) {
+Test(match, puts_not_over_the_positive, .init = set_up, .fini = tear_down) {
     struct matcher m = compiled("{a: {$nin: [1, 2]}, b: {$ne: 3}, c: {$exists: false}}");
     cr_assert_eq(m.root->children[0]->op, MATCH_NOT);
     cr_assert_eq(m.root->children[0]->children[0]->op, MATCH_IN);
@@ -97,7 +95,7 @@ Test(match, puts_not_over_the_positive) {
     cr_assert_not(m.root->children[2]->exists);
 }
 
-Test(match, keeps_the_text_query) {
+Test(match, keeps_the_text_query, .init = set_up, .fini = tear_down) {
     struct matcher m = compiled("{a: 1, $text: {$search: 'fine coffee', $caseSensitive: true}}");
     cr_assert(m.text.is_set && m.text.case_sensitive && !m.text.diacritic_sensitive);
     cr_assert(slice_equal(m.text.search, SLICE_LIT("fine coffee")));
@@ -109,7 +107,7 @@ struct prefix_row {
     bool exact;
 };
 
-Test(match, knows_the_prefix_of_a_pattern) {
+Test(match, knows_the_prefix_of_a_pattern, .init = set_up, .fini = tear_down) {
     static const struct prefix_row rows[] = {
         {"{a: /^abc/}", "abc", true},    {"{a: /^abc*d/}", "ab", false}, {"{a: /^ab\\.c/}", "ab.c", true},
         {"{a: /^ab$/}", "ab", false},    {"{a: /^ab|c/}", NULL, false},  {"{a: /^abc/i}", NULL, false},
@@ -131,7 +129,7 @@ Test(match, knows_the_prefix_of_a_pattern) {
     }
 }
 
-Test(match, finds_the_position_of_an_element) {
+Test(match, finds_the_position_of_an_element, .init = set_up, .fini = tear_down) {
     struct path path;
     struct err err = ERR_INIT;
     cr_assert_eq(path_parse(&arena, SLICE_LIT("a"), &path, &err), ST_OK);
@@ -334,7 +332,7 @@ static void random_filter(struct chance *chance, struct bbuild *b, struct bdoc d
     buf_release(&value);
 }
 
-Test(match, agrees_with_a_naive_evaluation) {
+Test(match, agrees_with_a_naive_evaluation, .init = set_up, .fini = tear_down) {
     uint64_t seed = random_seed(1), rounds = random_rounds(20000), yes = 0;
     struct buf docs, filters;
     buf_init(&docs, mem_default());
@@ -374,7 +372,7 @@ Test(match, agrees_with_a_naive_evaluation) {
 
 /* --- hostile input --------------------------------------------------------------------------------------------- */
 
-Test(match, refuses_a_filter_that_is_too_deep) {
+Test(match, refuses_a_filter_that_is_too_deep, .init = set_up, .fini = tear_down) {
     struct buf json;
     struct matcher m;
     struct err err = ERR_INIT;
@@ -401,7 +399,7 @@ Test(match, refuses_a_filter_that_is_too_deep) {
     buf_release(&json);
 }
 
-Test(match, ends_a_hostile_pattern_with_an_error) {
+Test(match, ends_a_hostile_pattern_with_an_error, .init = set_up, .fini = tear_down) {
     static const char *const patterns[] = {"{a: {$regex: '^(a+)+$'}}", "{a: {$regex: '(a|aa)+$'}}",
                                            "{a: {$regex: '(.*)*(.*)*(.*)*x'}}", "{a: {$regex: '(?:(?:a+)+)+\\\\d'}}"};
     struct bdoc doc = doc_of("{a: 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab'}");
@@ -415,7 +413,7 @@ Test(match, ends_a_hostile_pattern_with_an_error) {
     }
 }
 
-Test(match, takes_a_long_text_without_a_deep_stack) {
+Test(match, takes_a_long_text_without_a_deep_stack, .init = set_up, .fini = tear_down) {
     struct buf doc;
     struct bbuild b;
     struct matcher m = compiled("{a: /^(?:x|y)*$/}");
@@ -452,7 +450,7 @@ static void match_with(struct mem_fail *mf, struct bdoc filter, struct bdoc doc)
     cr_assert_eq(mem_fail_live(mf), 0);
 }
 
-Test(match, survives_want_of_memory) {
+Test(match, survives_want_of_memory, .init = set_up, .fini = tear_down) {
     struct bdoc filter = doc_of("{a: {$in: [1, 2, /b+c/, /x.y/i]}, $or: [{b: /^q[a-z]/}, {c: {$elemMatch: {d: {$gt: "
                                 "1}, $nor: [{e: 1}]}}}], 'f.g': {$not: {$all: [1, 2]}}}");
     struct bdoc doc = doc_of("{a: 'abbc', b: 'no', c: [{d: 2}]}");
@@ -465,7 +463,7 @@ Test(match, survives_want_of_memory) {
     cr_assert_gt(n, 5);
 }
 
-Test(match, allocates_nothing_per_document) {
+Test(match, allocates_nothing_per_document, .init = set_up, .fini = tear_down) {
     struct bdoc filter = doc_of("{a: {$gt: 1}, b: /x.y/, 'c.d': {$in: [1, 2]}, e: {$elemMatch: {f: 1}}}"),
                 doc = doc_of("{a: 2, b: 'xzy', c: [{d: 2}], e: [{f: 1}]}");
     struct mem_fail mf;
@@ -503,7 +501,7 @@ static void *match_many(void *ctx) {
     return NULL;
 }
 
-Test(match, serves_several_threads) {
+Test(match, serves_several_threads, .init = set_up, .fini = tear_down) {
     struct shared s = {.m = compiled("{a: /x[yz]+w/, b: {$in: [1, /q.r/]}}"),
                        .yes = doc_of("{a: 'xyzw', b: 'qxr'}"),
                        .no = doc_of("{a: 'xyzw', b: 'qxs'}")};

@@ -22,8 +22,6 @@ static void tear_down(void) {
     buf_release(&text);
 }
 
-TestSuite(project, .init = set_up, .fini = tear_down);
-
 static struct bdoc doc_of(const char *json) {
     bool is_array;
     size_t used;
@@ -41,7 +39,7 @@ static struct projection *compiled(const char *json) {
     return p;
 }
 
-Test(project, names_the_paths_of_a_plain_inclusion) {
+Test(project, names_the_paths_of_a_plain_inclusion, .init = set_up, .fini = tear_down) {
     uint32_t count;
     const struct path *paths = projection_paths(compiled("{a: 1, 'b.c': 1}"), &count);
     cr_assert_eq(count, 3);
@@ -58,7 +56,7 @@ Test(project, names_the_paths_of_a_plain_inclusion) {
     }
 }
 
-Test(project, says_when_it_needs_the_text_score) {
+Test(project, says_when_it_needs_the_text_score, .init = set_up, .fini = tear_down) {
     cr_assert(projection_needs_text_score(compiled("{s: {$meta: 'textScore'}}")));
     cr_assert_not(projection_needs_text_score(compiled("{s: 1}")));
 }
@@ -85,7 +83,7 @@ static void project_with(struct mem_fail *mf, struct bdoc spec, struct bdoc sort
     cr_assert_eq(mem_fail_live(mf), 0);
 }
 
-Test(project, survives_want_of_memory) {
+Test(project, survives_want_of_memory, .init = set_up, .fini = tear_down) {
     struct bdoc spec =
         doc_of("{a: {$slice: [1, 1]}, b: {c: 1, d: {e: 1}}, f: {$elemMatch: {g: /x+y/}}, s: {$meta: 'textScore'}}");
     struct bdoc doc = doc_of("{_id: 1, a: [1, 2, 3], b: [{c: 1, d: {e: 2}}, [{c: 2}]], f: [{g: 'xy'}], z: 1}"),
@@ -135,7 +133,7 @@ static void naive_values(struct bval v, const char *path, struct bval *values, s
         naive_values(e.value.type == B_DOCUMENT ? e.value : BVAL_MISSING, path, values, count);
 }
 
-Test(project, sorts_by_the_least_of_all_values) {
+Test(project, sorts_by_the_least_of_all_values, .init = set_up, .fini = tear_down) {
     static const char *const paths[] = {"a", "b", "a.b", "b.a", "a.0", "c.d", "a.b.c", "b.1.a"};
     uint64_t seed = random_seed(1), rounds = random_rounds(10000);
     struct buf docs, key, naive, best;

@@ -29,8 +29,6 @@ static void tear_down(void) {
     buf_release(&out);
 }
 
-TestSuite(update, .init = set_up, .fini = tear_down);
-
 static struct bdoc doc_of(const char *json) {
     bool is_array;
     size_t used;
@@ -57,7 +55,7 @@ static status apply(const struct update *u, struct bdoc doc, struct bdoc *result
     return update_apply(u, doc, &env, &scratch, &out, result, changed, err);
 }
 
-Test(update, tells_its_kind_and_paths) {
+Test(update, tells_its_kind_and_paths, .init = set_up, .fini = tear_down) {
     uint32_t count;
     bool all;
     struct update *u = compiled("{$set: {a: 1, 'b.c': 2}, $rename: {d: 'e.f'}}");
@@ -74,7 +72,7 @@ Test(update, tells_its_kind_and_paths) {
     cr_assert(all);
 }
 
-Test(update, appends_and_leaves_what_stands_before) {
+Test(update, appends_and_leaves_what_stands_before, .init = set_up, .fini = tear_down) {
     struct bdoc result;
     bool changed;
     struct err err = ERR_INIT;
@@ -104,7 +102,7 @@ static struct bdoc nested(int levels) {
     return (struct bdoc){arena_copy(&arena, d.p, d.len), d.len};
 }
 
-Test(update, refuses_a_document_that_gets_too_deep) {
+Test(update, refuses_a_document_that_gets_too_deep, .init = set_up, .fini = tear_down) {
     struct bdoc result, doc = nested(BSON_DEPTH_MAX);
     bool changed;
     struct err err = ERR_INIT;
@@ -130,7 +128,7 @@ Test(update, refuses_a_document_that_gets_too_deep) {
     cr_assert_eq(err.code, CODE_Overflow);
 }
 
-Test(update, refuses_a_document_that_gets_too_large) {
+Test(update, refuses_a_document_that_gets_too_large, .init = set_up, .fini = tear_down) {
     struct bdoc result;
     bool changed;
     struct err err = ERR_INIT;
@@ -155,7 +153,7 @@ Test(update, refuses_a_document_that_gets_too_large) {
     cr_assert_eq(out.len, 0);
 }
 
-Test(update, takes_a_hundred_thousand_fields) {
+Test(update, takes_a_hundred_thousand_fields, .init = set_up, .fini = tear_down) {
     struct bbuild b, sub;
     struct update *u;
     struct bdoc result;
@@ -178,7 +176,7 @@ Test(update, takes_a_hundred_thousand_fields) {
     cr_assert_eq(bval_int32(bdoc_get_str(result, "f1")), 2);
 }
 
-Test(update, keeps_a_large_set_a_set) {
+Test(update, keeps_a_large_set_a_set, .init = set_up, .fini = tear_down) {
     struct bbuild b, sub, each, array;
     struct update *u;
     struct bdoc result;
@@ -303,7 +301,7 @@ static void report(uint64_t seed, struct bdoc update, struct bdoc doc) {
     cr_assert_fail("seed %llu:\n%.*s", (unsigned long long) seed, (int) text.len, (const char *) text.p);
 }
 
-Test(update, agrees_with_a_naive_application) {
+Test(update, agrees_with_a_naive_application, .init = set_up, .fini = tear_down) {
     uint64_t seed = random_seed(1), rounds = random_rounds(20000), applied = 0;
     struct buf docs, value, update, naive;
     buf_init(&docs, mem_default());
@@ -377,7 +375,7 @@ static void update_with(struct mem_fail *mf, struct bdoc spec, struct bdoc doc, 
     cr_assert_eq(mem_fail_live(mf), 0);
 }
 
-Test(update, survives_want_of_memory) {
+Test(update, survives_want_of_memory, .init = set_up, .fini = tear_down) {
     static const char *const updates[] = {
         "{$set: {a: 1, 'b.c': {d: [1]}}, $inc: {n: 1}, $unset: {u: 1}, $rename: {r: 's.t'}, $currentDate: {when: "
         "true}}",
