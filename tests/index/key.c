@@ -2,9 +2,13 @@
 #include "index/key.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "bson/check.h"
 #include "bson/compare.h"
+#include "bson/json.h"
+#include "support/mem_fail.h"
 #include "support/random_bson.h"
 
 static int sign(int c) { return (c > 0) - (c < 0); }
@@ -157,4 +161,168 @@ Test(key, decodes_any_bytes_without_harm) {
     }
     pair_release(&a);
     buf_release(&out);
+}
+
+/* The format is on disk: these bytes may change only with its version (docs/FORMAT.md, "Keys"). */
+static const struct {
+    const char *value, *key, *side;
+} golden[] = {
+    {"MinKey", "08", ""},
+    {"null", "10", "00"},
+    {"undefined", "10", "02"},
+    {"NaN", "20", "00"},
+    {"-Infinity", "21", "00"},
+    {"-1e300", "2203903786efff14c7", "00"},
+    {"NumberLong('-9223372036854775808')", "22783fffffffffffff", "01"},
+    {"NumberLong('-9223372036854775807')", "230000000000000001", "00"},
+    {"-2147483648", "26feffffffff", "00"},
+    {"-1", "2afd", "00"},
+    {"-0.5", "2b803fffffffffffff", "00"},
+    {"0", "2c", "00"},
+    {"0.0", "2c", "02"},
+    {"-0.0", "2c", "03"},
+    {"NumberDecimal('0')", "2c", "0500000000000000000000000000004030"},
+    {"NumberDecimal('1E-6000')", "2d000000000000000100b114", "10"},
+    {"NumberDecimal('0.1')", "2d7f733333333333331820" "14", "10"},
+    {"0.1", "2d7f73333333333334", "00"},
+    {"1", "2e02", "00"},
+    {"NumberLong(1)", "2e02", "01"},
+    {"1.0", "2e02", "02"},
+    {"NumberDecimal('1.00')", "2e02", "12"},
+    {"1.5", "2e03800000000000" "00", "00"},
+    {"42", "2e54", "00"},
+    {"127", "2efe", "00"},
+    {"128", "2f0100", "00"},
+    {"2147483647", "31fffffffe", "00"},
+    {"NumberDecimal('19.99')", "2e27fd70a3d70a3d01" "1822" "27c6", "10"},
+    {"NumberDecimal('9007199254740992.5')", "344000000000000101" "1830" "b50f27b96d9513b964", "10"},
+    {"NumberDecimal('9223372036854775807.5')", "35ffffffffffffffff" "1833" "b92f4b2949ab5f97a196", "10"},
+    {"9223372036854775808.0", "3687c0000000000000", "00"},
+    {"Infinity", "37", "00"},
+    {"'ab'", "40616200", "00"},
+    {"{$symbol: 'ab'}", "40616200", "01"},
+    {"'a\\u0000b\\u0001'", "40610101620102" "00", "00"},
+    {"{a: 1, b: 'x'}", "4803" "61002e02" "0462004078" "0000", "0000"},
+    {"[1, [], null]", "502e0250001000", "0000"},
+    {"BinData(5, 'AQI=')", "58010205" "0102", ""},
+    {"ObjectId('507f1f77bcf86cd799439011')", "60507f1f77bcf86cd799439011", ""},
+    {"false", "68", ""},
+    {"true", "69", ""},
+    {"Date(0)", "708000000000000000", ""},
+    {"Date(-1)", "707fffffffffffffff", ""},
+    {"Timestamp(1, 2)", "780000000100000002", ""},
+    {"/a/i", "8061006900", ""},
+    {"{$dbPointer: {$ref: 'b', $id: ObjectId('507f1f77bcf86cd799439011')}}", "88010162507f1f77bcf86cd799439011", ""},
+    {"{$code: 'f'}", "906600", ""},
+    {"{$code: 'f', $scope: {a: 1}}", "986600" "0361002e02" "00", "00"},
+    {"MaxKey", "f0", ""},
+};
+
+static void hex(const struct buf *in, char *text) {
+    *text = 0;
+    for (size_t i = 0; i < in->len; i++) (void) sprintf(text + 2 * i, "%02x", in->p[i]);
+}
+
+Test(key, has_the_bytes_of_its_format) {
+    for (size_t i = 0; i < sizeof(golden) / sizeof(golden[0]); i++) {
+        struct buf text, doc, key, side;
+        char shown[256];
+        bool is_array;
+        size_t used;
+        struct err err;
+        buf_init(&text, mem_default());
+        buf_init(&doc, mem_default());
+        buf_init(&key, mem_default());
+        buf_init(&side, mem_default());
+        (void) buf_append_format(&text, "{x: %s}", golden[i].value);
+        cr_assert_eq(json_parse(buf_slice(&text), JSON_SHELL, &doc, &is_array, &used, &err), ST_OK, "%s: %s", golden[i].value, err.text);
+        struct bval v = bdoc_get_str(bdoc_of(doc.p), "x");
+        key_append(&key, v, false);
+        key_append_side(&side, v);
+        hex(&key, shown);
+        cr_expect_str_eq(shown, golden[i].key, "%s: key %s", golden[i].value, shown);
+        hex(&side, shown);
+        cr_expect_str_eq(shown, golden[i].side, "%s: side %s", golden[i].value, shown);
+        buf_release(&text);
+        buf_release(&doc);
+        buf_release(&key);
+        buf_release(&side);
+    }
+}
+
+Test(key, bounds_each_type_in_both_directions) {
+    struct chance c;
+    uint64_t seed = random_seed(14);
+    struct pair a;
+    struct buf lo, hi;
+    chance_init(&c, seed);
+    pair_init(&a);
+    buf_init(&lo, mem_default());
+    buf_init(&hi, mem_default());
+    for (int round = 0; round < 20000; round++) {
+        bool descending = round & 1;
+        a.v = random_value(&c, &a.doc, 2);
+        encode(&a, descending);
+        for (int rank = 0; rank < BRANK_COUNT; rank++) {
+            buf_clear(&lo);
+            buf_clear(&hi);
+            if (descending) {
+                key_append_rank_hi(&lo, rank, true);
+                key_append_rank_lo(&hi, rank, true);
+            } else {
+                key_append_rank_lo(&lo, rank, false);
+                key_append_rank_hi(&hi, rank, false);
+            }
+            bool inside = slice_compare(buf_slice(&lo), buf_slice(&a.key)) <= 0 && slice_compare(buf_slice(&a.key), buf_slice(&hi)) < 0;
+            cr_assert_eq(inside, btype_rank(a.v.type) == rank, "seed %llu round %d rank %d", (unsigned long long) seed, round, rank);
+        }
+    }
+    pair_release(&a);
+    buf_release(&lo);
+    buf_release(&hi);
+}
+
+Test(key, successor_is_above_all_that_start_so) {
+    struct buf b;
+    buf_init(&b, mem_default());
+    (void) buf_append(&b, "a\xff\xff", 3);
+    key_successor(&b);
+    cr_assert(slice_equal(buf_slice(&b), SLICE_LIT("b")));
+    buf_clear(&b);
+    (void) buf_append(&b, "\xff\xff", 2);
+    key_successor(&b);
+    cr_assert_eq(b.len, 0);
+    key_append_prefix(&b, 256, 0);
+    cr_assert(slice_equal(buf_slice(&b), SLICE_LIT("\2\1\0\0")));
+    buf_release(&b);
+}
+
+Test(key, shows_in_the_buffer_that_memory_ran_out) {
+    struct chance c;
+    struct pair a;
+    struct err err;
+    chance_init(&c, 15);
+    pair_init(&a);
+    for (int round = 0; round < 200; round++) {
+        a.v = random_value(&c, &a.doc, 3);
+        encode(&a, false);
+        for (uint64_t n = 1;; n++) {
+            struct mem_fail mf;
+            struct buf key, out;
+            struct bval back;
+            mem_fail_init(&mf, n);
+            buf_init(&key, &mf.mem);
+            buf_init(&out, &mf.mem);
+            key_append(&key, a.v, false);
+            cr_assert(key.failed || slice_equal(buf_slice(&key), buf_slice(&a.key)));
+            struct slice k = buf_slice(&a.key), s = buf_slice(&a.side);
+            status st = key_decode_field(&k, false, &s, &out, &back, &err);
+            cr_assert(st == ST_NOMEM || (st == ST_OK && bval_identical(a.v, back)));
+            buf_release(&key);
+            buf_release(&out);
+            cr_assert_eq(mem_fail_live(&mf), 0);
+            if (!mem_fail_hit(&mf)) break;
+        }
+    }
+    pair_release(&a);
 }
