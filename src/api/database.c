@@ -119,6 +119,7 @@ static status open_database(const char *path, const bson_t *opts, struct elmo **
     }
     db->command = (struct command_env){.db = db->document_db, .storage_stat = storage_stat_of, .storage_ctx = db, .version = VERSION_TEXT};
     st = cursors_new(db->env, mem, &db->command.cursors, err);
+    if (st == ST_OK && lsm.threads != 0) st = db_upkeep_start(db->document_db, err);
     if (st != ST_OK) {
         elmo_unref(db);
         return st;
