@@ -78,8 +78,8 @@ static status parse_opts(const bson_t *opts, struct lsm_opts *out, struct err *e
 
 static void storage_stat_of(void *ctx, struct storage_stat *out) {
     struct elmo *db = ctx;
-    struct lsm_stat stat;
-    lsm_stat(db->kv, &stat);
+    struct lsm_kv_stat stat;
+    lsm_kv_stat(db->kv, &stat);
     *out = (struct storage_stat){stat.file_len, stat.used_len, stat.free_len};
 }
 
@@ -94,7 +94,7 @@ static status open_storage(struct elmo *db, const char *path, struct lsm_opts *o
     } else {
         TRY(env_posix_new(db->mem, &db->env, err));
     }
-    status st = lsm_open(db->env, path, opts, &db->kv, err);
+    status st = lsm_kv_open(db->env, path, opts, &db->kv, err);
     if (st == ST_NOT_FOUND) st = RAISE_CODE(err, CODE_NamespaceNotFound, "there is no database at '%s'", path);
     if (st == ST_OK) st = db_open(db->env, db->kv, opts->read_only, db->mem, &db->document_db, err);
     if (st != ST_OK) {

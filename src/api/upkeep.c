@@ -24,7 +24,7 @@ static status check_collection(void *ctx, struct collection *c, struct err *err)
 }
 
 static status check_all(struct elmo *db, struct check_call *call, struct err *err) {
-    TRY(lsm_check(db->kv, on_found, call, err));
+    TRY(lsm_kv_check(db->kv, on_found, call, err));
     TRY(kv_begin(db->kv, true, &call->txn, err));
     status st = catalog_list(call->op, call->txn, SLICE_NONE, check_collection, call, err);
     kv_abort(call->txn);
@@ -46,12 +46,12 @@ bool elmo_compact(elmo_t *db, bson_error_t *error) {
     struct err err = ERR_INIT;
     struct op op;
     status st = api_begin(db, &op, &err);
-    if (st == ST_OK) st = lsm_compact(db->kv, &err);
+    if (st == ST_OK) st = lsm_kv_compact(db->kv, &err);
     op_release(&op);
     return api_answer(st, &err, (struct bdoc){0}, NULL, error);
 }
 
-static void append_levels(struct bbuild *b, const struct lsm_stat *s) {
+static void append_levels(struct bbuild *b, const struct lsm_kv_stat *s) {
     struct bbuild levels = bbuild_open_array(b, SLICE_LIT("levels"));
     for (int i = 0; i < LEVEL_COUNT; i++) {
         const struct lsm_level_stat *l = &s->levels[i];
@@ -69,7 +69,7 @@ static void append_levels(struct bbuild *b, const struct lsm_stat *s) {
     bbuild_close(&levels);
 }
 
-static void append_stat(struct bbuild *b, const struct lsm_stat *s) {
+static void append_stat(struct bbuild *b, const struct lsm_kv_stat *s) {
     const struct { const char *name; uint64_t value; } rows[] = {
         {"fileBytes", s->file_len}, {"usedBytes", s->used_len}, {"freeBytes", s->free_len}, {"pendingBytes", s->pending_len},
         {"logBytes", s->log_len}, {"memtables", s->memtables}, {"memtableBytes", s->memtable_bytes}, {"memtableEntries", s->memtable_entries},
@@ -91,8 +91,8 @@ bool elmo_stat(elmo_t *db, bson_t *reply, bson_error_t *error) {
     buf_init(&buf, db->mem);
     status st = api_begin(db, &op, &err);
     if (st == ST_OK) {
-        struct lsm_stat stat = {0};
-        lsm_stat(db->kv, &stat);
+        struct lsm_kv_stat stat = {0};
+        lsm_kv_stat(db->kv, &stat);
         bbuild_begin(&b, &buf);
         append_stat(&b, &stat);
         doc = bbuild_finish(&b);

@@ -1,4 +1,4 @@
-/* lsm_check: the store's own check, every segment, and what holds between segments (engine.h E5, extents used once). */
+/* lsm_kv_check: the store's own check, every segment, and what holds between segments (engine.h E5, extents used once). */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,7 +64,7 @@ static void check_order(struct checker *c, const struct version *v) {
         }
 }
 
-status lsm_check(struct kv *kv, void (*found)(void *ctx, const char *text), void *ctx, struct err *err) {
+status lsm_kv_check(struct kv *kv, void (*found)(void *ctx, const char *text), void *ctx, struct err *err) {
     struct lsm *l = lsm_of(kv);
     struct checker c = {.l = l, .found = found, .ctx = ctx};
     mutex_lock(&l->tree_mutex);

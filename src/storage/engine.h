@@ -274,7 +274,7 @@ void sequence_release(struct lsm *l);
 
 /* --- the functions of kv.h, txn.c gathers them --- */
 extern const struct kv_ops lsm_kv_ops;
-void lsm_close(struct kv *kv);
+void lsm_kv_close(struct kv *kv);
 
 struct lsm_txn {
     struct kv_txn base;

@@ -3,26 +3,26 @@
 
 #include "storage/engine.h"
 
-status lsm_flush(struct kv *kv, struct err *err) {
+status lsm_kv_flush(struct kv *kv, struct err *err) {
     struct lsm *l = lsm_of(kv);
     TRY(lsm_refuse(l, err));
     return flush_everything(l, err);
 }
 
-status lsm_compact(struct kv *kv, struct err *err) {
+status lsm_kv_compact(struct kv *kv, struct err *err) {
     struct lsm *l = lsm_of(kv);
     TRY(lsm_refuse(l, err));
     return compact_all(l, err);
 }
 
-status lsm_maintain(struct kv *kv, struct err *err) {
+status lsm_kv_maintain(struct kv *kv, struct err *err) {
     struct lsm *l = lsm_of(kv);
     TRY(lsm_refuse(l, err));
     atomic_store(&l->has_work, true);
     return maintain_here(l, err);
 }
 
-static void stat_version(struct version *v, struct lsm_stat *out) {
+static void stat_version(struct version *v, struct lsm_kv_stat *out) {
     for (size_t i = 0; i < v->table_count; i++) {
         out->memtables++;
         out->memtable_bytes += memtable_used(v->tables[i].m);
@@ -42,9 +42,9 @@ static void stat_version(struct version *v, struct lsm_stat *out) {
         }
 }
 
-void lsm_stat(struct kv *kv, struct lsm_stat *out) {
+void lsm_kv_stat(struct kv *kv, struct lsm_kv_stat *out) {
     struct lsm *l = lsm_of(kv);
-    *out = (struct lsm_stat){0};
+    *out = (struct lsm_kv_stat){0};
     struct version *v = version_pin(l);
     stat_version(v, out);
     version_unpin(v);

@@ -1,6 +1,6 @@
 /* The log-structured merge tree behind kv.h, in one file with a log beside it.
  *
- * lsm_open gives a struct kv; kv_close closes it. The functions below that take a struct kv may be given only such a one.
+ * lsm_kv_open gives a struct kv; kv_close closes it. The functions below that take a struct kv may be given only such a one.
  * Threads: as kv.h says; all functions here may be called from any thread. */
 #ifndef ELMO_STORAGE_LSM_H
 #define ELMO_STORAGE_LSM_H
@@ -43,16 +43,16 @@ struct lsm_opts {
 #define LSM_THREADS_DEFAULT 2
 
 /* Opens the database at `path`, recovering from its log when it was not closed. `env` must outlive it. Errors as store_open and wal_replay give. */
-status lsm_open(struct env *env, const char *path, const struct lsm_opts *opts, struct kv **out, struct err *err);
+status lsm_kv_open(struct env *env, const char *path, const struct lsm_opts *opts, struct kv **out, struct err *err);
 
 /* Writes everything committed so far into segments. */
-status lsm_flush(struct kv *kv, struct err *err);
+status lsm_kv_flush(struct kv *kv, struct err *err);
 /* Flushes, then merges everything into the last level, dropping what no snapshot sees, and shortens the file. */
-status lsm_compact(struct kv *kv, struct err *err);
+status lsm_kv_compact(struct kv *kv, struct err *err);
 /* Runs due maintenance in the caller until there is none (threads: 0, tests). */
-status lsm_maintain(struct kv *kv, struct err *err);
+status lsm_kv_maintain(struct kv *kv, struct err *err);
 
-struct lsm_stat {
+struct lsm_kv_stat {
     struct lsm_level_stat { uint64_t segments, bytes, data_bytes, large_bytes, entries, tombstones, range_deletes; } levels[LEVEL_COUNT];
     uint64_t memtables, memtable_bytes, memtable_entries;
     uint64_t file_len, used_len, free_len, pending_len;
@@ -61,10 +61,10 @@ struct lsm_stat {
     uint64_t cache_bytes, cache_bytes_max, cache_hits, cache_misses;
     uint64_t flushes, merges, merged_bytes, moves, drops, stalls, syncs, commits;
 };
-void lsm_stat(struct kv *kv, struct lsm_stat *out);
+void lsm_kv_stat(struct kv *kv, struct lsm_kv_stat *out);
 
 /* Verifies superblocks, manifest, space, every block of every segment, the order and disjointness of levels, large values. Calls `found` for each fault with a
  * text that names the place. ST_OK also when faults were found; a failure only when the check could not be made. Reads beside writers; the database stays open. */
-status lsm_check(struct kv *kv, void (*found)(void *ctx, const char *text), void *ctx, struct err *err);
+status lsm_kv_check(struct kv *kv, void (*found)(void *ctx, const char *text), void *ctx, struct err *err);
 
 #endif

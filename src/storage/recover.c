@@ -202,7 +202,7 @@ static status open_parts(struct lsm *l, const char *path, struct err *err) {
     return maintain_start(l, err);
 }
 
-status lsm_open(struct env *env, const char *path, const struct lsm_opts *opts, struct kv **out, struct err *err) {
+status lsm_kv_open(struct env *env, const char *path, const struct lsm_opts *opts, struct kv **out, struct err *err) {
     struct lsm *l = NULL;
     status st = handle_new(env, opts, &l, err);
     if (st == ST_OK) st = open_parts(l, path, err);
@@ -229,7 +229,7 @@ static status close_cleanly(struct lsm *l) {
     return wal_remove_all(l->env, store_path(l->store), NULL);
 }
 
-void lsm_close(struct kv *kv) {
+void lsm_kv_close(struct kv *kv) {
     struct lsm *l = lsm_of(kv);
     maintain_stop(l);
     if (l->wal != NULL) (void) close_cleanly(l);

@@ -421,7 +421,7 @@ static status txn_estimate(struct kv_txn *txn, const struct kv_bounds *b, struct
 }
 
 const struct kv_ops lsm_kv_ops = {
-    .close = lsm_close, .begin = txn_begin, .commit = txn_commit, .abort = txn_abort, .sync = kv_sync_all,
+    .close = lsm_kv_close, .begin = txn_begin, .commit = txn_commit, .abort = txn_abort, .sync = kv_sync_all,
     .get = txn_get, .get_many = txn_get_many, .put = txn_put, .put_blind = txn_put_blind, .add = txn_add, .del = txn_delete, .del_range = txn_delete_range,
     .lock = txn_lock, .sequence = sequence_next, .next_statement = txn_next_statement, .mark = txn_mark, .rollback_to = txn_rollback_to,
     .cursor = cursor_new, .estimate = txn_estimate, .bulk_begin = bulk_new,

@@ -14,7 +14,7 @@ static void open_lsm(struct doc_db *t) {
     struct lsm_opts o = {.sync = LSM_SYNC_OFF, .create = true, .threads = LSM_THREADS_DEFAULT, .memtable_bytes = 256 * 1024, .log_file_len = 1 << 20};
     memset(t, 0, sizeof(*t));
     ok(t, env_memory_new(mem_default(), &t->env, &t->err));
-    ok(t, lsm_open(t->env, "db", &o, &t->kv, &t->err));
+    ok(t, lsm_kv_open(t->env, "db", &o, &t->kv, &t->err));
     ok(t, db_open(t->env, t->kv, false, mem_default(), &t->db, &t->err));
     op_init(&t->op, t->db);
 }

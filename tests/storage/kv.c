@@ -33,13 +33,13 @@ Test(kv, reads_through_flush_and_merge) {
             snprintf(value, sizeof(value), "value %d of %d", i, round);
             ease_put(kv, key, value);
         }
-        cr_assert_eq(lsm_flush(kv, NULL), ST_OK);
-        cr_assert_eq(lsm_maintain(kv, NULL), ST_OK);
+        cr_assert_eq(lsm_kv_flush(kv, NULL), ST_OK);
+        cr_assert_eq(lsm_kv_maintain(kv, NULL), ST_OK);
         ease_check(kv);
     }
     size_t n = ease_count(kv);
     cr_assert_gt(n, 500);
-    cr_assert_eq(lsm_compact(kv, NULL), ST_OK);
+    cr_assert_eq(lsm_kv_compact(kv, NULL), ST_OK);
     cr_assert_eq(ease_count(kv), n);
     ease_check(kv);
     kv_close(kv);

@@ -259,7 +259,7 @@ static void fault(void *ctx, const char *text) { FAIL((struct world *) ctx, "che
 
 static void check(struct world *w) {
     struct err err = ERR_INIT;
-    if (lsm_check(w->real, fault, w, &err) != ST_OK) FAIL(w, "check: %s", err.text);
+    if (lsm_kv_check(w->real, fault, w, &err) != ST_OK) FAIL(w, "check: %s", err.text);
 }
 
 static void open_real(struct world *w) {
@@ -268,7 +268,7 @@ static void open_real(struct world *w) {
     opts.create = true;
     opts.log_file_len = 256 << 10;
     opts.log_zero_step = 64 << 10;
-    if (lsm_open(w->env, "model.elmo", &opts, &w->real, &err) != ST_OK) FAIL(w, "open: %s", err.text);
+    if (lsm_kv_open(w->env, "model.elmo", &opts, &w->real, &err) != ST_OK) FAIL(w, "open: %s", err.text);
 }
 
 static void reopen(struct world *w) {
@@ -302,7 +302,7 @@ static void bulk(struct world *w) {
         write(w, &p);
         end(w, &p, true);
     }
-    if (below(w, 3) == 0) cr_assert_eq(lsm_flush(w->real, &err), ST_OK, "%s", err.text);
+    if (below(w, 3) == 0) cr_assert_eq(lsm_kv_flush(w->real, &err), ST_OK, "%s", err.text);
     if (below(w, 5) == 0) kv_bulk_abort(a), kv_bulk_abort(b);
     else same_status(w, "bulk_commit", kv_bulk_commit(a, &err), kv_bulk_commit(b, NULL), &err);
     end(w, &snapshot, false);
@@ -320,9 +320,9 @@ static void maintain(struct world *w) {
     struct err err = ERR_INIT;
     uint64_t how = below(w, 60);
     struct pair p = {0};
-    if (how < 20) cr_assert_eq(lsm_flush(w->real, &err), ST_OK, "%s", err.text);
-    else if (how < 30) cr_assert_eq(lsm_maintain(w->real, &err), ST_OK, "%s", err.text);
-    else if (how < 31) cr_assert_eq(lsm_compact(w->real, &err), ST_OK, "%s", err.text);
+    if (how < 20) cr_assert_eq(lsm_kv_flush(w->real, &err), ST_OK, "%s", err.text);
+    else if (how < 30) cr_assert_eq(lsm_kv_maintain(w->real, &err), ST_OK, "%s", err.text);
+    else if (how < 31) cr_assert_eq(lsm_kv_compact(w->real, &err), ST_OK, "%s", err.text);
     else if (how < 36) check(w);
     else if (how < 40) reopen(w);
     else if (how < 46 && w->bulk_count < 200) bulk(w);

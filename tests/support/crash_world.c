@@ -124,11 +124,11 @@ static void fault(void *ctx, const char *text) { FAIL((struct crash_world *) ctx
 
 void crash_world_check(struct crash_world *w) {
     struct err err = ERR_INIT;
-    if (lsm_check(w->kv, fault, w, &err) != ST_OK) FAIL(w, "check: %s", err.text);
+    if (lsm_kv_check(w->kv, fault, w, &err) != ST_OK) FAIL(w, "check: %s", err.text);
 }
 
 status crash_world_open(struct crash_world *w, struct err *err) {
-    TRY(lsm_open(sim_env(w->sim), "crash.elmo", &w->opts, &w->kv, err));
+    TRY(lsm_kv_open(sim_env(w->sim), "crash.elmo", &w->opts, &w->kv, err));
     uint32_t at;
     status st = verify(w, &at, err);
     if (st != ST_OK) {
@@ -221,12 +221,12 @@ status crash_world_step(struct crash_world *w, struct err *err) {
         st = kv_sync(w->kv, err);
         if (st == ST_OK && w->opts.sync == LSM_SYNC_FULL) w->durable = before;
     } else if (how < 94) {
-        st = lsm_flush(w->kv, err);
+        st = lsm_kv_flush(w->kv, err);
         if (st == ST_OK) w->durable = before;
     } else if (how < 97) {
-        st = lsm_maintain(w->kv, err);
+        st = lsm_kv_maintain(w->kv, err);
     } else if (how < 98) {
-        st = lsm_compact(w->kv, err);
+        st = lsm_kv_compact(w->kv, err);
         if (st == ST_OK) w->durable = before;
     } else {
         uint32_t at;

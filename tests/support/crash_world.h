@@ -11,7 +11,7 @@
 #include "storage/lsm.h"
 
 #define CRASH_KEYS 40
-#define CRASH_COMMITS_MAX 4000
+#define CRASH_COMMITS_MAX 1200
 
 struct crash_world {
     struct chance chance;
@@ -32,7 +32,7 @@ struct crash_world {
 void crash_world_init(struct crash_world *w, const struct mem *mem, uint64_t seed);
 void crash_world_release(struct crash_world *w);
 
-/* Opens; ST_OK means that what is in it was verified and `tried`, `durable` start from there. Other statuses as lsm_open. */
+/* Opens; ST_OK means that what is in it was verified and `tried`, `durable` start from there. Other statuses as lsm_kv_open. */
 status crash_world_open(struct crash_world *w, struct err *err);
 void crash_world_close(struct crash_world *w);
 /* One random commit, flush, merge, scan or number; the status of the first call that failed. */

@@ -18,7 +18,7 @@ struct kv *ease_open(struct env *env, const char *path, const struct lsm_opts *o
     struct lsm_opts small = ease_opts();
     struct err err = ERR_INIT;
     struct kv *kv = NULL;
-    status st = lsm_open(env, path, opts != NULL ? opts : &small, &kv, &err);
+    status st = lsm_kv_open(env, path, opts != NULL ? opts : &small, &kv, &err);
     cr_assert_eq(st, ST_OK, "%s", err.text);
     return kv;
 }
@@ -105,5 +105,5 @@ static void fault(void *ctx, const char *text) {
 
 void ease_check(struct kv *kv) {
     struct err err = ERR_INIT;
-    cr_assert_eq(lsm_check(kv, fault, NULL, &err), ST_OK, "%s", err.text);
+    cr_assert_eq(lsm_kv_check(kv, fault, NULL, &err), ST_OK, "%s", err.text);
 }
