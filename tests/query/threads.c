@@ -66,7 +66,7 @@ Test(threads, each_increment_counts_exactly_once) {
     struct kv *kv;
     struct lsm_opts opts = {.create = true, .threads = LSM_THREADS_DEFAULT, .sync = LSM_SYNC_NORMAL, .memtable_bytes = 256 << 10};
     cr_assert_eq(env_memory_new(mem_default(), &env, NULL), ST_OK);
-    cr_assert_eq(lsm_open(env, "/t.elmo", &opts, &kv, NULL), ST_OK);
+    cr_assert_eq(lsm_kv_open(env, "/t.elmo", &opts, &kv, NULL), ST_OK);
     doc_open_kv(&t, kv);
     cr_assert_eq(create_index(&t, "{'key': {'n': 1}}"), ST_OK, "%s", t.err.text);
     for (int i = 0; i < 40; i++) cr_assert_eq(insert(&t, json("{'_id': %d, 'n': 0, 'g': 1}", i)), ST_OK);
