@@ -42,9 +42,9 @@ static const struct set {
     {"zstd", {.memtable_bytes = 64 << 10, .compression = COMPRESS_ZSTD, .leaf_len = 4096, .segment_len = 64 << 10}, 2000, 500},
     {"threads", {.threads = 2, .memtable_bytes = 32 << 10, .leaf_len = 1024, .segment_len = 8 << 10, .level_len = 16 << 10, .level_ratio = 3}, 500, 1000},
     {"normal", {.sync = LSM_SYNC_NORMAL, .threads = 2, .memtable_bytes = 128 << 10, .segment_len = 32 << 10}, 5000, 0},
-    {"off, two segments start a merge", {.sync = LSM_SYNC_OFF, .memtable_bytes = 16 << 10, .level0_count = 2, .leaf_len = 256, .segment_len = 4 << 10, .level_len = 8 << 10, .level_ratio = 2}, 200, 0},
+    {"off, two segments start a merge", {.sync = LSM_SYNC_OFF, .memtable_bytes = 32 << 10, .level0_count = 2, .leaf_len = 256, .segment_len = 4 << 10, .level_len = 8 << 10, .level_ratio = 2}, 200, 0},
     {"large values", {.memtable_bytes = 64 << 10, .segment_len = 16 << 10}, 100, 20},
-    {"few keys", {.memtable_bytes = 16 << 10, .leaf_len = 512, .segment_len = 4 << 10, .level0_count = 3}, 12, 3000},
+    {"few keys", {.memtable_bytes = 40 << 10, .leaf_len = 512, .segment_len = 4 << 10, .level0_count = 3}, 12, 3000},
     {"no cache", {.memtable_bytes = 48 << 10, .cache_bytes = 1, .leaf_len = 2048, .segment_len = 16 << 10, .level_len = 32 << 10}, 800, 0},
     {"defaults", {.threads = 0}, 3000, 1000},
 };
