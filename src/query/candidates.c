@@ -149,6 +149,7 @@ static status documents_of(struct planner *p, const struct conjunction *c, struc
         node->filter = filter;
         node->access = a;
         node->dedups = dedups;
+        if (!covered && a->view.is_unique && !dedups && cost_is_one_key(a)) node->count = 1;
         node->backward = backward;
         out->scan_cost += covered ? keys * 0.2 : cost_fetch(keys, dedups);
     }
@@ -199,7 +200,17 @@ static status add_index(struct planner *p, const struct conjunction *c, const st
 
 /* --- scan of all --- */
 
+/* Is there a way that costs less than even an empty scan of all? Then how many documents there are need not be asked. */
+static bool beats_any_scan(const struct planner *p, const struct candidates *cs) {
+    if (p->need != 0 || p->sort != NULL) return false;
+    for (uint32_t i = 0; i < cs->count; i++) {
+        if (cs->at[i].scan_cost < COST_SCAN_ALL) return true;
+    }
+    return false;
+}
+
 static status add_collscan(struct planner *p, const struct conjunction *c, const struct hint *hint, struct candidates *out, struct err *err) {
+    if (beats_any_scan(p, out)) return ST_OK;
     struct candidate cand = {0};
     double documents;
     struct plan_node *n = plan_node_new(p, PLAN_COLLSCAN, NULL);

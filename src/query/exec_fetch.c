@@ -32,7 +32,8 @@ struct fetch {
     struct fetched *rows;
     struct slice *locators;
     struct kv_value *values;
-    uint32_t count, at, size; /* rows in the batch; next; how many to ask for */
+    uint32_t count, at, size, cap; /* rows in the batch; next; how many to ask for; room */
+    uint64_t left;            /* rows that are wanted at most */
     bool is_rested, at_end, needs_key;
     struct buf target;
     struct seen seen;
@@ -110,12 +111,25 @@ static status get_documents(struct fetch *f, uint32_t from, struct err *err) {
     return record_get_many(x->op, x->txn, x->collection, f->locators + from, f->count - from, f->values + from, err);
 }
 
+/* Room for `size` rows; the batch is empty. */
+static status make_room(struct fetch *f, struct err *err) {
+    uint32_t cap = f->size < f->left ? f->size : (uint32_t) f->left;
+    if (cap <= f->cap) return ST_OK;
+    struct arena *arena = f->base.x->arena;
+    f->rows = arena_alloc(arena, cap * sizeof(*f->rows));
+    f->locators = arena_alloc(arena, cap * sizeof(*f->locators));
+    f->values = arena_alloc(arena, cap * sizeof(*f->values));
+    f->cap = f->rows != NULL && f->locators != NULL && f->values != NULL ? cap : 0;
+    return f->cap != 0 ? ST_OK : RAISE(err, ST_NOMEM, "fetch");
+}
+
 /* Pulls the next batch of entries and looks their documents up. Batches grow while documents are small. */
 static status fill(struct fetch *f, struct err *err) {
     release_values(f, 0);
     arena_reset(&f->batch_arena);
     f->count = f->at = 0;
-    while (f->count < f->size && !f->at_end) {
+    TRY(make_room(f, err));
+    while (f->count < f->size && f->count < f->left && !f->at_end) {
         struct row r = {0};
         status st = stage_next(f->source, &r, err);
         if (st == ST_END) {
@@ -143,9 +157,10 @@ static status fill(struct fetch *f, struct err *err) {
         f->count = 0;
         return st;
     }
+    f->left -= f->count;
     size_t len = 1;
     for (uint32_t i = 0; i < f->count; i++) len += f->values[i].bytes.len;
-    size_t size = (size_t) f->size * 4, fits = BATCH_LEN_MAX / (len / f->count + 1) + 1;
+    size_t size = (size_t) f->size * 8, fits = BATCH_LEN_MAX / (len / f->count + 1) + 1;
     if (size > fits) size = fits;
     f->size = (uint32_t) (size < BATCH_MAX ? size : BATCH_MAX);
     return ST_OK;
@@ -199,25 +214,15 @@ static void fetch_close(struct stage *s) {
     buf_release(&f->target);
 }
 
-/* With a limit above and nothing that drops rows between, no more than that is fetched. */
-static uint32_t first_batch(const struct exec *x, const struct plan_node *plan) {
-    uint64_t need = x->query->limit > 0 ? (uint64_t) x->query->limit + (uint64_t) x->query->skip : 0;
-    if (need > 0 && need < BATCH_FIRST && plan->filter == NULL && !plan->dedups) return (uint32_t) need;
-    return BATCH_FIRST;
-}
-
 status stage_fetch_open(struct exec *x, const struct plan_node *plan, struct stage **out, struct err *err) {
     static const struct stage_ops ops = {fetch_next, fetch_rest, fetch_close};
     struct fetch *f;
     TRY(stage_new(x, plan, &ops, sizeof(*f), &f, err));
     arena_init(&f->batch_arena, x->op->mem);
     buf_init(&f->target, x->op->mem);
-    f->size = first_batch(x, plan);
+    f->size = BATCH_FIRST;
+    f->left = plan->count > 0 ? plan->count : UINT64_MAX;
     f->needs_key = plan->dedups && !x->rechecks;
-    f->rows = arena_array(x->arena, struct fetched, BATCH_MAX);
-    f->locators = arena_array(x->arena, struct slice, BATCH_MAX);
-    f->values = arena_array(x->arena, struct kv_value, BATCH_MAX);
-    if (f->rows == NULL || f->locators == NULL || f->values == NULL) return RAISE(err, ST_NOMEM, "fetch");
     if (plan->stage == PLAN_TEXT) TRY(stage_text_open(x, plan, &f->source, err));
     else f->source = f->base.children[0];
     *out = &f->base;

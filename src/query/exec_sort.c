@@ -140,7 +140,7 @@ static status fill(struct sorter *s, struct err *err) {
         if (st != ST_OK) return st;
         arena_reset(&x->row_arena);
         buf_clear(&s->key);
-        TRY(sort_key_append(&x->query->sort, r.doc, r.score, &x->row_arena, &s->key, err));
+        TRY(sort_key_append(x->query->sort, r.doc, r.score, &x->row_arena, &s->key, err));
         if (s->key.failed) return RAISE(err, ST_NOMEM, "sort");
         TRY(keep(s, &r, err));
     }

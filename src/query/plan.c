@@ -15,7 +15,10 @@ static status push(struct planner *p, struct plan_node **root, enum plan_stage s
 /* The stages above the way in. */
 static status finish(struct planner *p, struct plan_node *root, bool is_sorted, struct plan_node **out, struct err *err) {
     const struct query *q = p->q;
-    if (q->has_sort && !is_sorted) TRY(push(p, &root, PLAN_SORT, p->need, err));
+    /* Where every document that is fetched is wanted, no more are fetched than that. */
+    bool streams = q->sort == NULL || is_sorted;
+    if (root->stage == PLAN_FETCH && streams && root->filter == NULL && !root->dedups && !p->req->rechecks && p->need != 0 && root->count == 0) root->count = p->need;
+    if (q->sort != NULL && !is_sorted) TRY(push(p, &root, PLAN_SORT, p->need, err));
     if (q->skip > 0) TRY(push(p, &root, PLAN_SKIP, (uint64_t) q->skip, err));
     if (q->limit > 0) TRY(push(p, &root, PLAN_LIMIT, (uint64_t) q->limit, err));
     if (q->projection != NULL && p->req->want == WANT_DOCUMENTS) TRY(push(p, &root, PLAN_PROJECTION, 0, err));
@@ -55,7 +58,7 @@ static status plan_text(struct planner *p, const struct conjunction *c, struct p
         TRY(match_and(p->arena, left, count, &all, err));
         n->filter = all;
     }
-    n->ranked = q->has_sort && q->sort.field_count == 1 && q->sort.fields[0].is_text_score;
+    n->ranked = q->sort != NULL && q->sort->field_count == 1 && q->sort->fields[0].is_text_score;
     n->count = n->ranked && n->filter == NULL ? p->need : 0;
     return finish(p, n, n->ranked, &out->root, err);
 }
@@ -97,7 +100,7 @@ static status plan_best(struct planner *p, const struct conjunction *c, struct p
 
 status plan_make(const struct plan_request *req, struct plan *out, struct err *err) {
     const struct query *q = req->query;
-    struct planner p = {.req = req, .q = q, .arena = q->arena, .c = req->collection, .sort = q->has_sort ? &q->sort : NULL};
+    struct planner p = {.req = req, .q = q, .arena = q->arena, .c = req->collection, .sort = q->sort};
     uint64_t skip = (uint64_t) q->skip;
     if (q->limit > 0) p.need = (uint64_t) q->limit + skip;
     *out = (struct plan){0};

@@ -38,7 +38,7 @@ struct plan_node {
     bool is_id_hack;                   /* ID_SCAN of one _id and nothing else */
     uint32_t explode;                  /* SORT_MERGE: leading fields that are points */
     const struct match_node **branches; /* OR: what each child answers */
-    uint64_t count;                    /* SKIP, LIMIT; SORT: rows that are wanted (0: all) */
+    uint64_t count;                    /* SKIP, LIMIT; SORT, FETCH, TEXT: rows that are wanted (0: all) */
     bool ranked;                       /* TEXT: best first */
     const struct index *text_index;
     double cost, rows;

@@ -29,10 +29,12 @@ static status check_options(const struct find_request *req, struct err *err) {
 
 static status compile_order(const struct mem *mem, struct arena *arena, const struct find_request *req, struct query *q, struct err *err) {
     if (req->sort.p != NULL && !bdoc_is_empty(req->sort)) {
-        TRY(sort_pattern_parse(arena, req->sort, &q->sort, err));
-        q->has_sort = q->sort.field_count > 0;
+        struct sort_pattern *sort = arena_new(arena, struct sort_pattern);
+        if (sort == NULL) return RAISE(err, ST_NOMEM, "sort");
+        TRY(sort_pattern_parse(arena, req->sort, sort, err));
+        q->sort = sort->field_count > 0 ? sort : NULL;
         q->sort_doc = req->sort;
-        for (uint32_t i = 0; i < q->sort.field_count; i++) q->needs_score = q->needs_score || q->sort.fields[i].is_text_score;
+        for (uint32_t i = 0; i < sort->field_count; i++) q->needs_score = q->needs_score || sort->fields[i].is_text_score;
     }
     if (req->projection.p != NULL && !bdoc_is_empty(req->projection)) {
         TRY(projection_compile(mem, arena, req->projection, &q->projection, err));

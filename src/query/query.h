@@ -12,9 +12,8 @@ struct query {
     struct bdoc filter;
     struct matcher matcher;
     struct bval id;            /* filter is {_id: value} and nothing else: that value. B_MISSING: no */
-    bool has_sort;
-    struct sort_pattern sort;  /* filter's bytes, projection's and sort's are borrowed from the request */
-    struct bdoc projection_doc, sort_doc; /* p NULL: none */
+    struct sort_pattern *sort; /* NULL: none */
+    struct bdoc projection_doc, sort_doc; /* p NULL: none; their bytes and the filter's are borrowed from the request */
     struct projection *projection; /* NULL: none */
     struct bval hint;
     int64_t skip, limit;
