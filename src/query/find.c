@@ -79,6 +79,8 @@ status find_open(struct op *op, const struct find_request *req, struct find **ou
     if (f == NULL) return RAISE(err, ST_NOMEM, "find");
     status st = ST_OK;
     op_init(&f->op, op->db);
+    f->op.mem = op->mem;
+    arena_init(&f->op.arena, op->mem);
     borrow_limits(f, op);
     TRY_OUT(copy_request(f, req, err));
     if (is_by_id(req)) TRY_OUT(open_by_id(f, err));
