@@ -1,6 +1,7 @@
 /* The algebra of intervals; see bounds.h. */
 #include "query/bounds.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "bson/compare.h"
@@ -93,6 +94,25 @@ status intervals_point(struct bounds_maker *m, struct bval v, struct intervals *
     return intervals_points(m, &v, 1, out, err);
 }
 
+/* How explain names the open ends of a rank, as MongoDB does: [-inf.0, 5), ["", {}). Ranks without a row show MinKey and MaxKey. */
+static const uint8_t bytes_minus_inf[8] = {0, 0, 0, 0, 0, 0, 0xf0, 0xff}, bytes_inf[8] = {0, 0, 0, 0, 0, 0, 0xf0, 0x7f};
+static const uint8_t bytes_empty_string[5] = {1}, bytes_empty_doc[5] = {5}, bytes_empty_binary[5] = {0};
+static const uint8_t bytes_id_least[12] = {0}, bytes_id_most[12] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+static const uint8_t bytes_false[1] = {0}, bytes_true[1] = {1};
+static const uint8_t bytes_date_least[8] = {0, 0, 0, 0, 0, 0, 0, 0x80}, bytes_date_most[8] = {255, 255, 255, 255, 255, 255, 255, 0x7f};
+static const struct {
+    struct bval lo, hi;
+    bool hi_inclusive;
+} rank_ends[BRANK_COUNT] = {
+    [BRANK_NUMBER] = {{bytes_minus_inf, 8, B_DOUBLE}, {bytes_inf, 8, B_DOUBLE}, true},
+    [BRANK_STRING] = {{bytes_empty_string, 5, B_STRING}, {bytes_empty_doc, 5, B_DOCUMENT}, false},
+    [BRANK_DOCUMENT] = {{bytes_empty_doc, 5, B_DOCUMENT}, {bytes_empty_doc, 5, B_ARRAY}, false},
+    [BRANK_BINARY] = {{bytes_empty_binary, 5, B_BINARY}, {bytes_id_least, 12, B_OBJECT_ID}, false},
+    [BRANK_OBJECT_ID] = {{bytes_id_least, 12, B_OBJECT_ID}, {bytes_id_most, 12, B_OBJECT_ID}, true},
+    [BRANK_BOOL] = {{bytes_false, 1, B_BOOL}, {bytes_true, 1, B_BOOL}, true},
+    [BRANK_DATE] = {{bytes_date_least, 8, B_DATE}, {bytes_date_most, 8, B_DATE}, true},
+};
+
 status intervals_range(struct bounds_maker *m, uint8_t sample_type, struct bval lo, bool lo_inclusive, struct bval hi,
                        bool hi_inclusive, struct intervals *out, struct err *err) {
     TRY(new_list(m, 1, out, err));
@@ -103,6 +123,8 @@ status intervals_range(struct bounds_maker *m, uint8_t sample_type, struct bval 
     else TRY(encode_rank(m, rank, false, &at->lo, err));
     if (hi.type != B_MISSING) TRY(encode_value(m, hi, hi_inclusive, &at->hi, err));
     else TRY(encode_rank(m, rank, true, &at->hi, err));
+    if (lo.type == B_MISSING) at->lo_value = rank_ends[rank].lo, at->lo_inclusive = true;
+    if (hi.type == B_MISSING) at->hi_value = rank_ends[rank].hi, at->hi_inclusive = rank_ends[rank].hi.type == B_MISSING || rank_ends[rank].hi_inclusive;
     out->count = is_below(at->lo, at->hi);
     return ST_OK;
 }
@@ -171,6 +193,8 @@ done:
 
 static void show_value(struct bval v, const char *open, struct buf *text) {
     if (v.type == B_MISSING) buf_append(text, open, strlen(open));
+    else if (v.type == B_DOUBLE && isinf(bval_double(v))) buf_append_format(text, "%sinf.0", bval_double(v) < 0 ? "-" : "");
+    else if (v.type == B_REGEX) (void) (buf_append_u8(text, '/'), buf_append_slice(text, bval_regex_pattern(v)), buf_append_u8(text, '/'), buf_append_slice(text, bval_regex_options(v)));
     else json_write_value(v, JSON_RELAXED, 0, text);
 }
 

@@ -5,6 +5,7 @@
 
 #include "bson/compare.h"
 #include "bson/number.h"
+#include "eval/regex.h"
 
 /* --- taking a conjunction apart --- */
 
@@ -150,7 +151,7 @@ static struct bval new_string(struct arena *arena, const uint8_t *p, size_t len)
 static status bounds_of_regex(struct bounds_maker *m, const struct match_regex *regex, struct predicate_bounds *out, struct err *err) {
     *out = (struct predicate_bounds){.exactness = BOUNDS_INEXACT, .needs_presence = true};
     struct slice prefix;
-    bool exact;
+    bool exact = false;
     struct bval lo = BVAL_MISSING, hi = BVAL_MISSING;
     if (match_regex_prefix(regex, &prefix, &exact)) {
         size_t len = prefix.len;
@@ -158,12 +159,18 @@ static status bounds_of_regex(struct bounds_maker *m, const struct match_regex *
         lo = new_string(m->arena, prefix.p, prefix.len);
         hi = len > 0 ? new_string(m->arena, prefix.p, len) : BVAL_MISSING;
         if (lo.type == B_MISSING || (len > 0 && hi.type == B_MISSING)) return RAISE(err, ST_NOMEM, "index bounds");
+        if (exact && len > 0) out->exactness = BOUNDS_EXACT;
         /* The least string above all with this prefix: its last byte raised. */
         if (len > 0) ((uint8_t *) (uintptr_t) hi.p)[4 + len - 1]++;
     }
     TRY(intervals_range(m, B_STRING, lo, true, hi, false, &out->intervals, err));
     struct intervals stored;
-    TRY(intervals_range(m, B_REGEX, BVAL_MISSING, true, BVAL_MISSING, true, &stored, err));
+    struct slice pattern = regex_pattern(regex), options = regex_options(regex);
+    uint8_t *p = arena_zalloc(m->arena, pattern.len + options.len + 2);
+    if (p == NULL) return RAISE(err, ST_NOMEM, "index bounds");
+    if (pattern.len != 0) memcpy(p, pattern.p, pattern.len);
+    if (options.len != 0) memcpy(p + pattern.len + 1, options.p, options.len);
+    TRY(intervals_point(m, (struct bval){p, (uint32_t) (pattern.len + options.len + 2), B_REGEX}, &stored, err));
     return intervals_unite(m, out->intervals, stored, &out->intervals, err);
 }
 
@@ -189,7 +196,13 @@ static status bounds_of_comparison(struct bounds_maker *m, const struct match_no
     if (is_lower) return intervals_range(m, v.type, v, inclusive, BVAL_MISSING, true, &out->intervals, err);
     static const uint8_t nan_bytes[8] = {0, 0, 0, 0, 0, 0, 0xf8, 0x7f};
     struct bval lo = bval_is_number(v) ? (struct bval){nan_bytes, 8, B_DOUBLE} : BVAL_MISSING;
-    return intervals_range(m, v.type, lo, lo.type == B_MISSING, v, inclusive, &out->intervals, err);
+    TRY(intervals_range(m, v.type, lo, lo.type == B_MISSING, v, inclusive, &out->intervals, err));
+    if (lo.type == B_MISSING || out->intervals.count == 0) return ST_OK;
+    /* For people it begins at minus infinity: NaN lies below. */
+    static const uint8_t minus_inf[8] = {0, 0, 0, 0, 0, 0, 0xf0, 0xff};
+    out->intervals.at[0].lo_value = (struct bval){minus_inf, 8, B_DOUBLE};
+    out->intervals.at[0].lo_inclusive = true;
+    return ST_OK;
 }
 
 /* The distinct plain values are points in order; null, arrays and regular expressions are united with them. */

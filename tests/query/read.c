@@ -226,3 +226,38 @@ Test(read, a_passed_deadline_ends_a_scan) {
     find_close(f);
     doc_close(&t);
 }
+
+Test(read, bounds_are_shown_as_mongodb_shows_them) {
+    static const struct { const char *filter, *want; } rows[] = {
+        {"{'a': {'$gt': 5}}", "['(5, inf.0]']"},
+        {"{'a': {'$lte': 5}}", "['[-inf.0, 5]']"},
+        {"{'a': {'$gte': 'x'}}", "['[\\'x\\', {})']"},
+        {"{'a': {'$ne': 3}}", "['[MinKey, 3)', '(3, MaxKey]']"},
+        {"{'a': {'$regex': '^ab'}}", "['[\\'ab\\', \\'ac\\')', '[/^ab/, /^ab/]']"},
+        {"{'a': null}", "['[null, null]']"},
+        {"{'a': {'$in': [3, 1, null]}}", "['[null, null]', '[1, 1]', '[3, 3]']"},
+        {"{'a': {'$exists': true}}", "['[MinKey, MaxKey]']"},
+        {"{'a': true}", "['[true, true]']"},
+        {"{'a': {'$gt': 1, '$lt': 0}}", "[]"},
+    };
+    struct doc_db t = open_with("{'key': {'a': 1}}", "{'0': {'_id': 1, 'a': 1}}");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        cr_assert_str_eq(explained(&t, EXPLAIN_FIND, rows[i].filter, "{'hint': 'a_1'}", INPUT "indexBounds.a"), rows[i].want);
+    }
+    doc_close(&t);
+}
+
+Test(read, a_filter_is_shown_in_its_normal_form) {
+    static const struct { const char *filter, *want; } rows[] = {
+        {"{}", "{}"},
+        {"{'a': 1}", "{'a':{'$eq':1}}"},
+        {"{'a': {'$gt': 1, '$ne': 4}, 'b': {'$in': [1, 2]}}", "{'$and':[{'a':{'$gt':1}}, {'a':{'$not':{'$eq':4}}}, {'b':{'$in':[1, 2]}}]}"},
+        {"{'$or': [{'a': {'$exists': false}}, {'b': {'$size': 2}}]}", "{'$or':[{'a':{'$exists':false}}, {'b':{'$size':2}}]}"},
+        {"{'a': {'$elemMatch': {'b': 1, 'c': {'$lt': 2}}}}", "{'a':{'$elemMatch':{'$and':[{'b':{'$eq':1}}, {'c':{'$lt':2}}]}}}"},
+    };
+    struct doc_db t = open_with(NULL, "{'0': {'_id': 1, 'a': 1}}");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        cr_assert_str_eq(explained(&t, EXPLAIN_FIND, rows[i].filter, NULL, "queryPlanner.parsedQuery"), rows[i].want);
+    }
+    doc_close(&t);
+}
