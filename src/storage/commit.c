@@ -87,7 +87,7 @@ static void rotate_log(struct lsm *l) {
 status commit_switch(struct lsm *l, struct err *err) {
     if (memtable_entry_count(l->active) == 0 && memtable_max_seq(l->active) == 0) return ST_OK;
     struct memtable *fresh;
-    TRY(memtable_new(l->mem, &fresh, err));
+    TRY(memtable_new(l->mem, l->opts.memtable_bytes / 64, &fresh, err));
     struct version_edit edit = {.new_active = fresh, .last_lsn = l->active_lsn};
     struct version *v;
     status st = version_prepare(l, &edit, &v, err);

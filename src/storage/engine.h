@@ -217,6 +217,11 @@ struct found {
 };
 /* The newest version of key with sequence <= snapshot that no range delete <= snapshot hides. ST_NOT_FOUND: none, or deleted (kind ENTRY_DELETE is not given). */
 status lookup(struct lsm *l, struct version *v, struct slice key, uint64_t snapshot, struct found *out, struct err *err);
+/* The greatest sequence <= snapshot of a range delete over key, 0 when none. */
+uint64_t lookup_cover(struct version *v, struct slice key, uint64_t snapshot);
+/* n <= LOOKUP_GROUP lookups: answers[i] is lookup's. On failure nothing is found. */
+#define LOOKUP_GROUP 32
+status lookup_many(struct lsm *l, struct version *v, size_t n, const struct slice *keys, uint64_t snapshot, struct found *out, status *answers, struct err *err);
 void found_release(struct lsm *l, struct found *f);
 /* Sums an ADD's chain: f is an ENTRY_ADD. Releases f. */
 status lookup_sum(struct lsm *l, struct version *v, struct slice key, struct found *f, int64_t *sum, struct err *err);

@@ -9,8 +9,7 @@
 #include "base/endian.h"
 #include "storage/engine.h"
 
-/* The greatest sequence <= snapshot of a range delete over key. */
-static uint64_t cover_of(struct version *v, struct slice key, uint64_t snapshot) {
+uint64_t lookup_cover(struct version *v, struct slice key, uint64_t snapshot) {
     uint64_t cover = v->cover != NULL ? fragments_cover(v->cover, key, snapshot) : 0;
     struct fragments *f = memtable_range_deletes(v->tables[0].m);
     if (f != NULL) {
@@ -31,16 +30,12 @@ struct search {
     struct lsm *l;
     struct slice key;
     uint64_t snapshot, need, hash;
-    bool has_hash, has_found;
+    bool has_found;
     struct found found;
 };
 
 static status search_run(struct search *s, struct run *r, struct err *err) {
     if (r->meta->max_seq < s->need || r->meta->entry_count == 0) return ST_OK;
-    if (!s->has_hash) {
-        s->hash = segment_filter_hash(s->key);
-        s->has_hash = true;
-    }
     if (!segment_may_contain_hash(r->seg, s->hash)) return ST_OK;
     struct found f = {0};
     status st = segment_get(r->seg, s->key, s->snapshot, &f.e, &f.block, err);
@@ -73,9 +68,9 @@ static status search_runs(struct search *s, struct version *v, struct err *err) 
 
 /* The newest version <= snapshot with a sequence >= cover, of whatever kind. */
 static status newest(struct lsm *l, struct version *v, struct slice key, uint64_t snapshot, uint64_t cover, struct found *out, struct err *err) {
-    struct search s = {.l = l, .key = key, .snapshot = snapshot, .need = cover};
+    struct search s = {.l = l, .key = key, .snapshot = snapshot, .need = cover, .hash = segment_filter_hash(key)};
     for (size_t i = 0; i < v->table_count && !s.has_found; i++) {
-        if (memtable_get(v->tables[i].m, key, snapshot, &s.found.e) != ST_OK) continue;
+        if (!memtable_may_contain(v->tables[i].m, s.hash) || memtable_get(v->tables[i].m, key, snapshot, &s.found.e) != ST_OK) continue;
         if (s.found.e.seq < s.need) return ST_NOT_FOUND; /* tables are in order: all else is older still */
         s.has_found = true;
         s.found.table = v->tables[i].m;
@@ -93,7 +88,7 @@ static status newest(struct lsm *l, struct version *v, struct slice key, uint64_
 }
 
 status lookup(struct lsm *l, struct version *v, struct slice key, uint64_t snapshot, struct found *out, struct err *err) {
-    TRY(newest(l, v, key, snapshot, cover_of(v, key, snapshot), out, err));
+    TRY(newest(l, v, key, snapshot, lookup_cover(v, key, snapshot), out, err));
     if (out->e.kind != ENTRY_DELETE) return ST_OK;
     found_release(l, out);
     return ST_NOT_FOUND;
@@ -101,7 +96,7 @@ status lookup(struct lsm *l, struct version *v, struct slice key, uint64_t snaps
 
 status lookup_sum(struct lsm *l, struct version *v, struct slice key, struct found *f, int64_t *sum, struct err *err) {
     assert(f->e.kind == ENTRY_ADD);
-    uint64_t cover = cover_of(v, key, f->e.seq), total = 0;
+    uint64_t cover = lookup_cover(v, key, f->e.seq), total = 0;
     for (;;) {
         uint64_t seq = f->e.seq;
         bool is_add = f->e.kind == ENTRY_ADD;
@@ -121,16 +116,16 @@ status lookup_sum(struct lsm *l, struct version *v, struct slice key, struct fou
 static status refuse(struct err *err) { return RAISE(err, ST_CONFLICT, "write conflict: the key was changed after this transaction began"); }
 
 /* ST_CONFLICT when a version in (snapshot, ..] counts against the writer. For adds the chain is walked while it consists of adds. */
-static status check_table(struct memtable *m, struct slice key, uint64_t snapshot, bool is_add, struct err *err) {
-    if (memtable_max_seq(m) <= snapshot || memtable_entry_count(m) == 0) return ST_OK;
+static status check_table(struct memtable *m, struct slice key, uint64_t hash, uint64_t snapshot, bool is_add, struct err *err) {
+    if (memtable_max_seq(m) <= snapshot || memtable_entry_count(m) == 0 || !memtable_may_contain(m, hash)) return ST_OK;
     struct entry e;
     for (uint64_t seq = SEQ_MAX; memtable_get(m, key, seq, &e) == ST_OK && e.seq > snapshot; seq = e.seq - 1)
         if (!is_add || e.kind != ENTRY_ADD) return refuse(err);
     return ST_OK;
 }
 
-static status check_run(struct lsm *l, struct run *r, struct slice key, uint64_t snapshot, bool is_add, struct err *err) {
-    if (r->meta->max_seq <= snapshot || r->meta->entry_count == 0 || !run_spans(r, key) || !segment_may_contain(r->seg, key)) return ST_OK;
+static status check_run(struct lsm *l, struct run *r, struct slice key, uint64_t hash, uint64_t snapshot, bool is_add, struct err *err) {
+    if (r->meta->max_seq <= snapshot || r->meta->entry_count == 0 || !run_spans(r, key) || !segment_may_contain_hash(r->seg, hash)) return ST_OK;
     for (uint64_t seq = SEQ_MAX;;) {
         struct found f = {0};
         status st = segment_get(r->seg, key, seq, &f.e, &f.block, err);
@@ -145,13 +140,14 @@ static status check_run(struct lsm *l, struct run *r, struct slice key, uint64_t
 }
 
 status lookup_newer(struct lsm *l, struct version *v, struct slice key, uint64_t snapshot, bool is_add, struct err *err) {
-    if (cover_of(v, key, SEQ_MAX) > snapshot) return refuse(err);
-    for (size_t i = 0; i < v->table_count; i++) TRY(check_table(v->tables[i].m, key, snapshot, is_add, err));
+    uint64_t hash = segment_filter_hash(key);
+    if (lookup_cover(v, key, SEQ_MAX) > snapshot) return refuse(err);
+    for (size_t i = 0; i < v->table_count; i++) TRY(check_table(v->tables[i].m, key, hash, snapshot, is_add, err));
     if (v->max_seq[0] <= snapshot) return ST_OK;
-    for (size_t i = 0; i < v->level_at[1] && v->runs[i]->meta->max_seq > snapshot; i++) TRY(check_run(l, v->runs[i], key, snapshot, is_add, err));
+    for (size_t i = 0; i < v->level_at[1] && v->runs[i]->meta->max_seq > snapshot; i++) TRY(check_run(l, v->runs[i], key, hash, snapshot, is_add, err));
     for (uint32_t level = 1; level < LEVEL_COUNT && v->max_seq[level] > snapshot; level++) {
         struct run *r = version_run_of(v, level, key);
-        if (r != NULL) TRY(check_run(l, r, key, snapshot, is_add, err));
+        if (r != NULL) TRY(check_run(l, r, key, hash, snapshot, is_add, err));
     }
     return ST_OK;
 }

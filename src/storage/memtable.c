@@ -20,6 +20,7 @@
  *   M5  A link's head is stored after its node and loaded before it, and links only ever turn to lesser nodes: so the head that a reader loads is never
  *       less than that of the node it would load. When it is greater than the sought one the reader goes down a level; a node that it
  *       passes by that way was being linked, and is linked below already.
+ *   M6  A key's bits are in the filter before its node is linked. Whoever reads a sequence that the writer published afterwards sees them.
  */
 #include "storage/memtable.h"
 
@@ -30,6 +31,7 @@
 #include "base/chance.h"
 #include "base/endian.h"
 #include "os/thread.h"
+#include "storage/segment.h"
 
 #define HEIGHT_MAX 22 /* 2^22 = 4 million entries before the top level grows long */
 #define FINGER_BITS 3
@@ -81,6 +83,9 @@ struct memtable {
     _Atomic uint64_t entry_count, min_seq, max_seq;
     _Atomic size_t used;
     _Atomic bool has_ranges;
+    _Atomic uint64_t *filter; /* M6; lines of 64 bytes */
+    size_t filter_lines;      /* a power of two */
+    size_t filter_len;        /* as allocated */
     struct mutex mutex; /* of fragments */
     struct fragments *fragments;
 };
@@ -222,7 +227,50 @@ static struct node *find_last(const struct memtable *m) {
 
 /* --- life --- */
 
-status memtable_new(const struct mem *mem, struct memtable **out, struct err *err) {
+/* --- the filter: Bloom bits of a key in one line of 64 bytes (as storage/filter.h, 4 probes) --- */
+
+#define FILTER_WORDS 8u /* of a line */
+#define FILTER_PROBES 4
+
+static status filter_new(struct memtable *m, size_t want, struct err *err) {
+    size_t lines = 1;
+    while (lines * 2 * 64 <= want) lines *= 2;
+    m->filter_len = lines * 64;
+    m->filter = mem_zalloc(m->mem, m->filter_len);
+    if (m->filter == NULL) return RAISE(err, ST_NOMEM, "no memory for a memtable's filter of %zu bytes", m->filter_len);
+    m->filter_lines = lines;
+    (void) atomic_fetch_add_explicit(&m->used, m->filter_len, memory_order_relaxed);
+    return ST_OK;
+}
+
+static inline _Atomic uint64_t *filter_line_of(const struct memtable *m, uint64_t hash) {
+    return m->filter + (hash & (m->filter_lines - 1)) * FILTER_WORDS;
+}
+
+static void filter_add(struct memtable *m, struct slice key) {
+    uint64_t hash = segment_filter_hash(key);
+    _Atomic uint64_t *line = filter_line_of(m, hash);
+    for (unsigned i = 0; i < FILTER_PROBES; i++) {
+        unsigned bit = (unsigned) (hash >> (28 + 9 * i)) & 511;
+        uint64_t word = atomic_load_explicit(&line[bit >> 6], memory_order_relaxed), with = word | (uint64_t) 1 << (bit & 63);
+        if (with != word) atomic_store_explicit(&line[bit >> 6], with, memory_order_relaxed);
+    }
+}
+
+bool memtable_may_contain(const struct memtable *m, uint64_t hash) {
+    const _Atomic uint64_t *line = filter_line_of(m, hash);
+    for (unsigned i = 0; i < FILTER_PROBES; i++) {
+        unsigned bit = (unsigned) (hash >> (28 + 9 * i)) & 511;
+        if ((atomic_load_explicit(&line[bit >> 6], memory_order_relaxed) >> (bit & 63) & 1) == 0) return false;
+    }
+    return true;
+}
+
+bool memtable_has_ranges(const struct memtable *m) { return atomic_load_explicit(&m->has_ranges, memory_order_acquire); }
+
+void memtable_prefetch(const struct memtable *m, uint64_t hash) { __builtin_prefetch(filter_line_of(m, hash)); }
+
+status memtable_new(const struct mem *mem, size_t filter_len, struct memtable **out, struct err *err) {
     struct memtable *m = mem_new(mem, struct memtable);
     if (m == NULL) return RAISE(err, ST_NOMEM, "memtable");
     m->mem = mem;
@@ -234,7 +282,8 @@ status memtable_new(const struct mem *mem, struct memtable **out, struct err *er
     chance_init(&m->chance, 0x6d656d7461626c65u);
     status st = mutex_init(&m->mutex, err);
     if (st != ST_OK) goto fail;
-    st = make_room(m, node_len(0, 0, HEIGHT_MAX), err);
+    st = filter_new(m, filter_len, err);
+    if (st == ST_OK) st = make_room(m, node_len(0, 0, HEIGHT_MAX), err);
     if (st != ST_OK) {
         mutex_release(&m->mutex);
         goto fail;
@@ -248,6 +297,7 @@ status memtable_new(const struct mem *mem, struct memtable **out, struct err *er
     *out = m;
     return ST_OK;
 fail:
+    mem_free(mem, m->filter, m->filter_len);
     mem_delete(mem, m);
     return st;
 }
@@ -269,6 +319,7 @@ void memtable_unref(struct memtable *m) {
         next = c->next;
         mem_free(m->mem, c, c->len);
     }
+    mem_free(m->mem, m->filter, m->filter_len);
     mem_delete(m->mem, m);
 }
 
@@ -331,6 +382,7 @@ status memtable_insert(struct memtable *m, const struct entry *e, struct err *er
         atomic_init(&n->next[l].node, next);
         atomic_init(&n->next[l].head, atomic_load_explicit(&prev->next[l].head, memory_order_relaxed));
     }
+    filter_add(m, e->key); /* M6 */
     for (unsigned l = 0; l < height; l++) {
         atomic_store_explicit(&f->prev[l]->next[l].node, n, memory_order_release); /* M1 */
         atomic_store_explicit(&f->prev[l]->next[l].head, n->head, memory_order_release);

@@ -11,7 +11,9 @@
 
 struct memtable;
 
-status memtable_new(const struct mem *mem, struct memtable **out, struct err *err); /* one reference */
+/* One reference. `filter_len`: bytes for a filter over the keys, rounded down to a power of two, at least 64: 1 to 2 bytes for each
+ * entry that is expected make a search for an absent key nearly free. */
+status memtable_new(const struct mem *mem, size_t filter_len, struct memtable **out, struct err *err);
 struct memtable *memtable_ref(struct memtable *m);
 void memtable_unref(struct memtable *m);
 
@@ -29,11 +31,16 @@ void memtable_unstage_ranges(struct memtable *m);
 /* The newest version of key with sequence <= snapshot. ST_NOT_FOUND when there is none. Bytes live as long as the memtable.
  * Range deletes are not looked at. */
 status memtable_get(struct memtable *m, struct slice key, uint64_t snapshot, struct entry *out);
+/* False: no version of a key with this hash (segment_filter_hash) is in the table that was committed before the caller took its snapshot. */
+bool memtable_may_contain(const struct memtable *m, uint64_t hash);
+/* The line of the filter that a test of this hash will read. */
+void memtable_prefetch(const struct memtable *m, uint64_t hash);
 /* The sequence of the newest version of key, 0 when none. */
 uint64_t memtable_newest(struct memtable *m, struct slice key);
 /* The greatest sequence of an entry in [lo, hi), 0 when none. */
 uint64_t memtable_newest_in(struct memtable *m, struct slice lo, struct slice hi);
 
+bool memtable_has_ranges(const struct memtable *m);
 /* The current fragments, with a reference for the caller; NULL when there are none. */
 struct fragments *memtable_range_deletes(struct memtable *m);
 

@@ -189,7 +189,7 @@ static status open_parts(struct lsm *l, const char *path, struct err *err) {
     l->last_seq = l->manifest.last_seq > 0 ? l->manifest.last_seq : 1; /* 0 is no sequence: a snapshot of nothing has 1 */
     atomic_store(&l->next_segment_id, l->manifest.next_segment_id > 0 ? l->manifest.next_segment_id : 1);
     TRY(sequence_decode(l, l->manifest.sequences, err));
-    TRY(memtable_new(l->mem, &active, err));
+    TRY(memtable_new(l->mem, l->opts.memtable_bytes / 64, &active, err));
     l->active = active;
     atomic_store(&l->table_count, 1);
     status st = open_runs(l, active, err);

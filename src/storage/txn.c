@@ -180,18 +180,34 @@ static status txn_get(struct kv_txn *txn, struct slice key, struct kv_value *out
     return st;
 }
 
+/* Up to LOOKUP_GROUP reads of a transaction that wrote nothing, in step. */
+static status get_group(struct lsm_txn *t, struct version *v, size_t n, const struct slice *keys, struct kv_value *out, struct err *err) {
+    struct found found[LOOKUP_GROUP];
+    status answers[LOOKUP_GROUP], st = ST_OK;
+    TRY(lookup_many(t->l, v, n, keys, t->snapshot.seq, found, answers, err));
+    for (size_t i = 0; i < n; i++) {
+        if (answers[i] != ST_OK) continue;
+        if (st == ST_OK) st = lend_found(t, v, keys[i], &found[i], &out[i], err);
+        else found_release(t->l, &found[i]);
+        if (st == ST_NOT_FOUND) st = ST_OK;
+    }
+    return st;
+}
+
 static status txn_get_many(struct kv_txn *txn, size_t n, const struct slice *keys, struct kv_value *out, struct err *err) {
     struct lsm_txn *t = txn_of(txn);
     status st = ST_OK;
     struct version *v = version_enter(t->l, t->slot);
-    for (size_t i = 0; i < n && !status_failed(st); i++) {
-        out[i] = KV_VALUE_INIT;
-        st = get_in(t, v, keys[i], &out[i], err);
-        if (status_failed(st))
-            for (size_t j = 0; j < i; j++) kv_value_release(&out[j]);
+    for (size_t i = 0; i < n; i++) out[i] = KV_VALUE_INIT;
+    for (size_t i = 0; i < n && !status_failed(st);) {
+        size_t step = t->buffer == NULL ? n - i < LOOKUP_GROUP ? n - i : LOOKUP_GROUP : 1;
+        st = t->buffer == NULL ? get_group(t, v, step, keys + i, out + i, err) : get_in(t, v, keys[i], &out[i], err);
+        i += step;
     }
     version_leave(t->l, t->slot);
-    return status_failed(st) ? st : ST_OK;
+    if (!status_failed(st)) return ST_OK;
+    for (size_t i = 0; i < n; i++) kv_value_release(&out[i]);
+    return st;
 }
 
 /* --- writing --- */

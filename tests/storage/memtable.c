@@ -112,7 +112,7 @@ Test(memtable, answers_as_a_sorted_array) {
         struct mem_fail mf;
         mem_fail_init(&mf, 0);
         struct memtable *m;
-        cr_assert_eq(memtable_new(&mf.mem, &m, NULL), ST_OK);
+        cr_assert_eq(memtable_new(&mf.mem, 4096, &m, NULL), ST_OK);
         cr_assert_eq(memtable_min_seq(m), SEQ_MAX);
         size_t n = seed == 1 ? 0 : chance_below(&c, MODEL_MAX);
         for (size_t i = 0; i < n; i++) {
@@ -142,7 +142,7 @@ Test(memtable, keeps_order_when_groups_of_keys_ascend_in_turns) {
     struct memtable *m;
     struct chance c;
     chance_init(&c, 7);
-    cr_assert_eq(memtable_new(mem_default(), &m, NULL), ST_OK);
+    cr_assert_eq(memtable_new(mem_default(), 4096, &m, NULL), ST_OK);
     enum { GROUPS = 20, PER_GROUP = 500 };
     for (uint32_t i = 0; i < PER_GROUP; i++) {
         for (uint32_t g = 0; g < GROUPS; g++) {
@@ -170,7 +170,7 @@ Test(memtable, keeps_order_when_groups_of_keys_ascend_in_turns) {
 
 Test(memtable, estimates_within_a_factor_of_two) {
     struct memtable *m;
-    cr_assert_eq(memtable_new(mem_default(), &m, NULL), ST_OK);
+    cr_assert_eq(memtable_new(mem_default(), 4096, &m, NULL), ST_OK);
     for (uint32_t i = 0; i < 20000; i++) {
         uint8_t key[4];
         put_be32(key, i * 7919 % 20000);
@@ -197,7 +197,7 @@ Test(memtable, shows_range_deletes_when_they_are_installed) {
     struct mem_fail mf;
     mem_fail_init(&mf, 0);
     struct memtable *m;
-    cr_assert_eq(memtable_new(&mf.mem, &m, NULL), ST_OK);
+    cr_assert_eq(memtable_new(&mf.mem, 4096, &m, NULL), ST_OK);
     cr_assert_null(memtable_range_deletes(m));
     cr_assert_eq(memtable_delete_range(m, S("b"), S("f"), 5, NULL), ST_OK);
     struct fragments *before = memtable_range_deletes(m);
@@ -234,7 +234,7 @@ Test(memtable, never_asks_for_memory_after_a_reservation) {
         struct mem_fail mf;
         mem_fail_init(&mf, 0);
         struct memtable *m;
-        cr_assert_eq(memtable_new(&mf.mem, &m, NULL), ST_OK);
+        cr_assert_eq(memtable_new(&mf.mem, 4096, &m, NULL), ST_OK);
         uint64_t seq = 0, bytes_in = 0;
         for (int batch = 0; batch < 60; batch++) {
             size_t n = chance_below(&c, 2) == 0 ? 1 : chance_below(&c, 300), bytes = 0;
@@ -267,7 +267,7 @@ Test(memtable, survives_every_failing_allocation) {
         struct source *s = NULL;
         uint64_t done = 0;
         static uint8_t value[3000];
-        status st = memtable_new(&mf.mem, &m, NULL);
+        status st = memtable_new(&mf.mem, 4096, &m, NULL);
         for (uint32_t i = 0; st == ST_OK && i < 60; i++) {
             uint8_t key[4];
             put_be32(key, i * 7 % 60);
@@ -342,7 +342,7 @@ static void *read_on(void *ctx) {
 
 Test(memtable, lets_readers_read_whole_snapshots_while_it_is_written) {
     struct shared sh = {0};
-    cr_assert_eq(memtable_new(mem_default(), &sh.m, NULL), ST_OK);
+    cr_assert_eq(memtable_new(mem_default(), 4096, &sh.m, NULL), ST_OK);
     struct thread readers[3] = {0};
     for (int i = 0; i < 3; i++) cr_assert_eq(thread_start(&readers[i], read_on, &sh, NULL), ST_OK);
     for (uint64_t seq = 1; seq <= WRITES || atomic_load(&sh.reads) < 6; seq++) {
@@ -372,7 +372,7 @@ static void measure(const struct mem *mem, const char *name, uint64_t n, uint64_
     struct chance c;
     uint8_t key[20] = {1, 5, 0, 7}, value[200] = {0};
     chance_init(&c, 1);
-    cr_assert_eq(memtable_new(mem, &m, NULL), ST_OK);
+    cr_assert_eq(memtable_new(mem, 4096, &m, NULL), ST_OK);
     double start = nanoseconds();
     for (uint64_t i = 0; i < n; i++) {
         key[3] = (uint8_t) (i % groups);
