@@ -2,7 +2,7 @@
  * them from the entries alone.
  *
  * A document with several keys inside the bounds is given at the first of them in scan direction, found by making its keys anew: document
- * and entries are of one snapshot, so no set of what was given is needed. Where they are not of one moment (a transaction that goes on
+ * and entries are of one snapshot, so no set of what was given is needed (documents of very many keys are remembered all the same, for speed). Where they are not of one moment (a transaction that goes on
  * writing while its cursor is open: rechecks), the locators given are remembered instead. */
 #include "query/exec.h"
 
@@ -13,6 +13,7 @@ enum {
     BATCH_FIRST = 16,
     BATCH_MAX = 256,
     BATCH_LEN_MAX = 4 * 1024 * 1024, /* about how many bytes of documents a batch may pin */
+    KEYS_MANY = 32, /* a document with more keys is remembered when it is given: to make them again at each would take the square of their number */
 };
 
 struct fetched {
@@ -20,7 +21,7 @@ struct fetched {
     double score;
 };
 
-struct seen { /* locators given: open addressing, hashes first */
+struct seen { /* locators given: open addressing, p NULL is free */
     struct slice *slots;
     size_t count, cap, len;
 };
@@ -40,23 +41,6 @@ struct fetch {
 };
 
 /* --- each document once --- */
-
-static status is_first_key(struct fetch *f, const struct fetched *r, struct bdoc doc, bool *first, struct err *err) {
-    struct exec *x = f->base.x;
-    const struct access *a = f->base.plan->access;
-    struct key_set set;
-    arena_reset(&x->row_arena);
-    TRY(keygen(&a->view.index->spec, doc, &x->row_arena, &set, err));
-    bool backward = f->base.plan->backward;
-    for (uint32_t i = 0; i < set.count; i++) {
-        const struct index_key *k = &set.keys[backward ? set.count - 1 - i : i];
-        if (scan_bounds_place(a->scan, k->key, backward, &f->target) != KEY_INSIDE) continue;
-        *first = slice_equal(k->key, r->key);
-        return ST_OK;
-    }
-    *first = false;
-    return ST_OK;
-}
 
 static size_t seen_slot(const struct slice *slots, size_t cap, struct slice locator) {
     size_t i = (size_t) hash64(locator.p, locator.len, 0) & (cap - 1);
@@ -90,6 +74,26 @@ static status is_first_sight(struct fetch *f, struct slice locator, bool *first,
     if (copy == NULL) return RAISE(err, ST_NOMEM, "set of documents");
     f->seen.slots[i] = slice_of(copy, locator.len);
     f->seen.count++;
+    return ST_OK;
+}
+
+static status is_first_key(struct fetch *f, const struct fetched *r, struct bdoc doc, bool *first, struct err *err) {
+    struct exec *x = f->base.x;
+    const struct access *a = f->base.plan->access;
+    struct key_set set;
+    *first = false;
+    if (f->seen.count > 0 && f->seen.slots[seen_slot(f->seen.slots, f->seen.cap, r->locator)].p != NULL) return ST_OK;
+    arena_reset(&x->row_arena);
+    TRY(keygen(&a->view.index->spec, doc, &x->row_arena, &set, err));
+    bool backward = f->base.plan->backward;
+    for (uint32_t i = 0; i < set.count; i++) {
+        const struct index_key *k = &set.keys[backward ? set.count - 1 - i : i];
+        if (scan_bounds_place(a->scan, k->key, backward, &f->target) != KEY_INSIDE) continue;
+        *first = slice_equal(k->key, r->key);
+        bool added;
+        if (*first && set.count > KEYS_MANY) (void) is_first_sight(f, r->locator, &added, NULL); /* without memory it is only slower */
+        return ST_OK;
+    }
     return ST_OK;
 }
 

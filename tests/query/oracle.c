@@ -11,6 +11,7 @@
 #include "query/find.h"
 #include "query/write.h"
 #include "support/doc_db.h"
+#include "support/kv_ease.h"
 #include "support/random_bson.h"
 
 enum { DOCS_MIN = 20, DOCS_MAX = 160, QUERIES = 40, INDEXES_MAX = 4 };
@@ -22,6 +23,7 @@ struct round {
     struct chance chance;
     uint64_t seed;
     struct doc_db t;
+    struct env *env; /* of the real store, or NULL */
     bool arrays, nested, odd; /* what documents may hold */
     uint32_t docs;
     struct bdoc indexes[INDEXES_MAX];
@@ -152,7 +154,13 @@ static void add_index(struct round *r) {
 }
 
 static void build(struct round *r) {
-    doc_open(&r->t);
+    /* Mostly over the naive store, now and then over the real one with everything small, so that scans meet many segments. */
+    if (r->seed % 5 == 0) {
+        r->env = ease_env();
+        doc_open_kv(&r->t, ease_open(r->env, "/oracle.elmo", NULL));
+    } else {
+        doc_open(&r->t);
+    }
     uint64_t early = below(r, 3), late = below(r, 3);
     for (uint64_t i = 0; i < early; i++) add_index(r);
     int32_t docs = DOCS_MIN + (int32_t) below(r, maybe(r, 50) ? 20 : DOCS_MAX - DOCS_MIN);
@@ -612,16 +620,16 @@ static void run_round(uint64_t seed) {
     build(&r);
     for (int i = 0; i < QUERIES; i++) query(&r);
     doc_close(&r.t);
+    env_free(r.env);
     arena_release(&r.arena);
 }
 
 static void run_rounds(uint64_t from, uint64_t count) {
     uint64_t seed = random_seed(from);
     for (uint64_t i = 0; i < random_rounds(count); i++) run_round(seed + i);
-    for (int i = 0; i < SEEN_COUNT && random_rounds(count) >= count; i++) {
-        fprintf(stderr, "%llu ", (unsigned long long) seen[i]);
-    }
+    /* A run of scans alone would prove nothing. */
+    for (int i = 0; i < SEEN_COUNT && random_rounds(count) >= count; i++) cr_assert_gt(seen[i], 0, "no plan of kind %d", i);
 }
 
-Test(oracle, an_index_never_changes_an_answer) { run_rounds(1, 100); }
-Test(oracle, nor_does_it_with_other_seeds) { run_rounds(1000000, 100); }
+Test(oracle, an_index_never_changes_an_answer) { run_rounds(1, 120); }
+Test(oracle, nor_does_it_with_other_seeds) { run_rounds(1000000, 120); }

@@ -1,5 +1,6 @@
 /* find, count, distinct and explain where the right answer is easy to tell by hand. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "base/codes.h"
 #include "support/query_ease.h"
@@ -259,5 +260,19 @@ Test(read, a_filter_is_shown_in_its_normal_form) {
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         cr_assert_str_eq(explained(&t, EXPLAIN_FIND, rows[i].filter, NULL, "queryPlanner.parsedQuery"), rows[i].want);
     }
+    doc_close(&t);
+}
+
+Test(read, a_document_of_very_many_keys_is_given_once) {
+    struct doc_db t;
+    char doc[20000] = "{'_id': 1, 'a': [0";
+    doc_open(&t);
+    cr_assert_eq(create_index(&t, "{'key': {'a': 1}}"), ST_OK);
+    for (int i = 1; i < 1000; i++) sprintf(doc + strlen(doc), ",%d", i);
+    strcat(doc, "]}");
+    cr_assert_eq(insert(&t, json("%s", doc)), ST_OK);
+    cr_assert_eq(insert(&t, json("{'_id': 2, 'a': 500}")), ST_OK);
+    cr_assert_str_eq(find_text(&t, "{'a': {'$gte': 3}}", "{'hint': 'a_1', 'sort': {'a': 1}, 'projection': {'_id': 1}}"), "{'_id':1} {'_id':2}");
+    cr_assert_str_eq(find_text(&t, "{'a': {'$gte': 3}}", "{'hint': 'a_1', 'projection': {'_id': 1}}"), "{'_id':1} {'_id':2}");
     doc_close(&t);
 }
