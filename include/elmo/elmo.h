@@ -76,8 +76,8 @@ ELMO_API bool elmo_command_simple (elmo_t *db, const char *db_name, const bson_t
 
 /* ---- collections ---- */
 
-/* A handle on a collection, which need not exist: the first insert makes it. Never NULL; a bad name shows as an error (73) of the calls that use it.
- * Destroy it with elmo_collection_destroy. */
+/* A handle on a collection, which need not exist: the first insert makes it. A bad name shows as an error (73) of the calls that use it; without memory the answer is
+ * NULL, with which every call fails (146), so it need not be looked at. Destroy it with elmo_collection_destroy. */
 ELMO_API elmo_collection_t *elmo_get_collection (elmo_t *db, const char *db_name, const char *collection);
 ELMO_API void elmo_collection_destroy (elmo_collection_t *c);
 ELMO_API const char *elmo_collection_get_name (elmo_collection_t *c);
@@ -103,7 +103,7 @@ ELMO_API bool elmo_collection_replace_one (elmo_collection_t *c, const bson_t *f
 ELMO_API bool elmo_collection_delete_one (elmo_collection_t *c, const bson_t *filter, const bson_t *opts, bson_t *reply, bson_error_t *error);
 ELMO_API bool elmo_collection_delete_many (elmo_collection_t *c, const bson_t *filter, const bson_t *opts, bson_t *reply, bson_error_t *error);
 
-/* Finds. Never NULL (but when there is no memory at all for the handle: then the calls on NULL answer no rows and an error). Errors come by elmo_cursor_error.
+/* Finds. Never NULL; errors, want of memory among them, come by elmo_cursor_error.
  * opts: projection, sort, skip, limit, hint (index name or key pattern), allowDiskUse; batchSize, singleBatch and noCursorTimeout are accepted and mean nothing here.
  * The cursor reads the state of the moment it was made, whatever is written meanwhile. */
 ELMO_API elmo_cursor_t *elmo_collection_find_with_opts (elmo_collection_t *c, const bson_t *filter, const bson_t *opts);

@@ -6,6 +6,8 @@
 #include "doc/write.h"
 
 elmo_collection_t *elmo_get_collection(elmo_t *db, const char *db_name, const char *collection) {
+    if (db_name == NULL) db_name = "";
+    if (collection == NULL) collection = "";
     size_t db_len = strlen(db_name), coll_len = strlen(collection);
     struct elmo_collection *c = mem_new(db->mem, struct elmo_collection);
     if (c == NULL) return NULL;
@@ -30,13 +32,14 @@ void elmo_collection_destroy(elmo_collection_t *c) {
     elmo_unref(db);
 }
 
-const char *elmo_collection_get_name(elmo_collection_t *c) { return (const char *) c->ns.coll.p; }
+const char *elmo_collection_get_name(elmo_collection_t *c) { return c != NULL ? (const char *) c->ns.coll.p : ""; }
 
 /* Runs a command whose body `fill` appends to, in the collection's database. */
 static bool run_command(elmo_collection_t *c, const char *name, const bson_t *opts, void (*fill)(struct bbuild *b, const void *ctx), const void *ctx, bson_t *reply, bson_error_t *error) {
     struct err err = ERR_INIT;
     struct op op;
     struct buf body, buf;
+    if (c == NULL) return api_no_handle(reply, error);
     struct bbuild b;
     struct bdoc options, reply_doc = {0};
     buf_init(&body, c->db->mem);
@@ -75,6 +78,7 @@ static int64_t answer_count(elmo_collection_t *c, const bson_t *filter, const bs
     struct bbuild b;
     struct bdoc reply_doc = {0};
     int64_t n = -1;
+    if (c == NULL) return api_no_handle(reply, error) ? 0 : -1;
     buf_init(&buf, c->db->mem);
     status st = api_begin(c->db, &op, &err);
     if (st == ST_OK) st = count_filter(c, &op, filter, opts, &n, &err);

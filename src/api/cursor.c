@@ -1,7 +1,14 @@
 /* Cursors: a find whose documents are lent one by one, or a list made beforehand. */
 #include "api/handles.h"
 #include "api/options.h"
+#include "base/codes.h"
 #include "bson/check.h"
+
+/* Stands for the cursor that there was no memory for: it has no rows and its error is 146. Nothing ever writes to it. */
+static struct elmo_cursor *no_cursor(void) {
+    static struct elmo_cursor cursor = {.is_done = true, .is_failed = true, .err = {.code = CODE_ExceededMemoryLimit, .text = "no memory for a cursor"}};
+    return &cursor;
+}
 
 static struct elmo_cursor *new_cursor(struct elmo *db) {
     struct elmo_cursor *cur = mem_new(db->mem, struct elmo_cursor);
@@ -16,18 +23,35 @@ static void fail(struct elmo_cursor *cur) {
     cur->is_done = true;
 }
 
+/* Between two rows maxTimeMS stands still. */
+static void resume_clock(struct elmo_cursor *cur) {
+    if (cur->time_left_ns == 0) return;
+    struct env *env = cur->db->env;
+    cur->op.deadline_ns = env->ops->monotonic_ns(env) + cur->time_left_ns;
+}
+
+static void stop_clock(struct elmo_cursor *cur) {
+    if (cur->op.deadline_ns == 0) return;
+    struct env *env = cur->db->env;
+    uint64_t now = env->ops->monotonic_ns(env);
+    cur->time_left_ns = now < cur->op.deadline_ns ? cur->op.deadline_ns - now : 1;
+}
+
 static status open_find(struct elmo_cursor *cur, struct elmo_collection *c, const bson_t *filter, const bson_t *opts) {
     struct find_request req = {.ns = c->ns};
     TRY(api_begin(c->db, &cur->op, &cur->err));
     TRY(ns_check(c->ns, false, &cur->err));
     TRY(api_document(filter, "filter", &req.filter, &cur->err));
     TRY(find_options(&cur->op, opts, &req, &cur->err));
-    return find_open(&cur->op, &req, &cur->find, &cur->err);
+    TRY(find_open(&cur->op, &req, &cur->find, &cur->err));
+    stop_clock(cur);
+    return ST_OK;
 }
 
 elmo_cursor_t *elmo_collection_find_with_opts(elmo_collection_t *c, const bson_t *filter, const bson_t *opts) {
-    struct elmo_cursor *cur = new_cursor(c->db);
-    if (cur != NULL && open_find(cur, c, filter, opts) != ST_OK) fail(cur);
+    struct elmo_cursor *cur = c != NULL ? new_cursor(c->db) : NULL;
+    if (cur == NULL) return no_cursor();
+    if ( open_find(cur, c, filter, opts) != ST_OK) fail(cur);
     return cur;
 }
 
@@ -46,10 +70,10 @@ static void take_rows(struct elmo_cursor *cur, const bson_t *reply) {
 }
 
 elmo_cursor_t *elmo_collection_find_indexes_with_opts(elmo_collection_t *c, const bson_t *opts) {
-    struct elmo_cursor *cur = new_cursor(c->db);
+    struct elmo_cursor *cur = c != NULL ? new_cursor(c->db) : NULL;
     bson_t command = BSON_INITIALIZER, reply;
     bson_error_t error;
-    if (cur == NULL) return NULL;
+    if (cur == NULL) return no_cursor();
     op_init(&cur->op, c->db->document_db);
     BSON_APPEND_UTF8(&command, "listIndexes", (const char *) c->ns.coll.p);
     if (opts != NULL) bson_concat(&command, opts);
@@ -77,7 +101,9 @@ bool elmo_cursor_next(elmo_cursor_t *cur, const bson_t **doc) {
     struct bdoc d;
     *doc = NULL;
     if (cur == NULL || cur->is_done) return false;
+    resume_clock(cur);
     status st = next_row(cur, &d);
+    stop_clock(cur);
     if (st == ST_OK && bson_init_static(&cur->doc, d.p, d.len)) {
         *doc = &cur->doc;
         return true;
@@ -89,17 +115,13 @@ bool elmo_cursor_next(elmo_cursor_t *cur, const bson_t **doc) {
 }
 
 bool elmo_cursor_error(elmo_cursor_t *cur, bson_error_t *error) {
-    if (cur == NULL) {
-        bson_set_error(error, ELMO_ERROR_SERVER, (uint32_t) status_code(ST_NOMEM), "no memory for a cursor");
-        return true;
-    }
-    if (!cur->is_failed) return false;
+    if (cur == NULL || !cur->is_failed) return false;
     bson_set_error(error, ELMO_ERROR_SERVER, (uint32_t) cur->err.code, "%s", cur->err.text);
     return true;
 }
 
 void elmo_cursor_destroy(elmo_cursor_t *cur) {
-    if (cur == NULL) return;
+    if (cur == NULL || cur->db == NULL) return;
     struct elmo *db = cur->db;
     find_close(cur->find);
     op_release(&cur->op);

@@ -147,7 +147,8 @@ bool elmo_command_simple(elmo_t *db, const char *db_name, const bson_t *command,
     status st = api_begin(db, &op, &err);
     buf_init(&buf, db->mem);
     if (st == ST_OK) st = api_document(command, "the command", &body, &err);
-    if (st == ST_OK) st = command_run(&db->command, &op, slice_str(db_name), body, &buf, &reply_doc, &err);
+    if (st == ST_OK) st = command_run(&db->command, &op, slice_str(db_name != NULL ? db_name : ""), body, &buf, &reply_doc, &err);
+    if (st != ST_OK && reply_doc.p == NULL) reply_doc = command_failure(&buf, &err);
     bool ok = api_answer(st, &err, reply_doc, reply, error);
     buf_release(&buf);
     op_release(&op);

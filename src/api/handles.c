@@ -36,6 +36,11 @@ status api_document(const bson_t *doc, const char *what, struct bdoc *out, struc
     return st;
 }
 
+bool api_no_handle(bson_t *reply, bson_error_t *error) {
+    struct err err = ERR_INIT;
+    return api_answer(RAISE(&err, ST_NOMEM, "there was no memory for the collection's handle"), &err, (struct bdoc){0}, reply, error);
+}
+
 bool api_answer(status st, const struct err *err, struct bdoc reply_doc, bson_t *reply, bson_error_t *error) {
     if (reply != NULL) {
         bson_t lent;

@@ -35,7 +35,7 @@ struct elmo_cursor {
     struct find *find;    /* or rows: */
     struct buf rows;
     size_t rows_at;
-    uint64_t max_time_ms; /* 0: none */
+    uint64_t time_left_ns; /* of maxTimeMS, which counts work and not waiting; 0: no limit */
     bson_t doc;           /* lent */
     struct op op;
     bool is_failed, is_done;
@@ -47,6 +47,9 @@ void elmo_unref(struct elmo *db);
 
 /* Starts a statement: its op, and 91 when the database was closed. */
 status api_begin(struct elmo *db, struct op *op, struct err *err);
+
+/* The answer of a call on a collection handle for which there was no memory (NULL): false, with 146. */
+bool api_no_handle(bson_t *reply, bson_error_t *error);
 
 /* Checked bytes of a document from outside; `what` names it in the message. NULL gives {} . */
 status api_document(const bson_t *doc, const char *what, struct bdoc *out, struct err *err);

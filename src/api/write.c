@@ -80,6 +80,7 @@ bool elmo_collection_insert_one(elmo_collection_t *c, const bson_t *doc, const b
     struct write_result result = {0};
     struct bdoc d = api_unchecked(doc);
     struct bval id = BVAL_MISSING;
+    if (c == NULL) return api_no_handle(reply, error);
     status st = begin(&w, c);
     if (st == ST_OK && reply != NULL) st = with_id(&w, &d, &id, &w.err);
     if (st == ST_OK) st = insert_docs(&w, &d, 1, opts, &result);
@@ -92,6 +93,7 @@ bool elmo_collection_insert_many(elmo_collection_t *c, const bson_t **docs, size
     struct write_call w;
     struct write_result result = {0};
     struct bdoc few[STACK_DOCS], *all = few;
+    if (c == NULL) return api_no_handle(reply, error);
     status st = begin(&w, c);
     if (st == ST_OK && (n == 0 || n > UINT32_MAX)) st = RAISE_CODE(&w.err, CODE_InvalidLength, "cannot insert %zu documents: at least one is needed", n);
     if (st == ST_OK && n > STACK_DOCS) {
@@ -128,6 +130,7 @@ static status update_docs(struct write_call *w, const bson_t *filter, const bson
 static bool update(elmo_collection_t *c, const bson_t *filter, const bson_t *doc, const bson_t *opts, struct update_statement s, bson_t *reply, bson_error_t *error) {
     struct write_call w;
     struct write_result result = {0};
+    if (c == NULL) return api_no_handle(reply, error);
     status st = begin(&w, c);
     if (st == ST_OK) st = update_docs(&w, filter, doc, opts, &s, &result);
     return finish(&w, st, reply, error);
@@ -160,6 +163,7 @@ static status delete_docs(struct write_call *w, const bson_t *filter, const bson
 static bool delete_any(elmo_collection_t *c, const bson_t *filter, const bson_t *opts, bool multi, bson_t *reply, bson_error_t *error) {
     struct write_call w;
     struct write_result result = {0};
+    if (c == NULL) return api_no_handle(reply, error);
     status st = begin(&w, c);
     if (st == ST_OK) st = delete_docs(&w, filter, opts, multi, &result);
     return finish(&w, st, reply, error);

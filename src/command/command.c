@@ -61,6 +61,22 @@ status command_deadline(struct op *op, struct bdoc body, struct err *err) {
     return ST_OK;
 }
 
+/* What asks for a transaction or a replica set must not pass for granted; code and words are those of a mongod that stands alone. */
+static status refuse_transaction(struct bdoc body, struct err *err) {
+    static const char *const names[] = {"txnNumber", "startTransaction", "autocommit"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (bdoc_get_str(body, names[i]).type == B_MISSING) continue;
+        return RAISE_CODE(err, CODE_IllegalOperation, "Transaction numbers are only allowed on a replica set member or mongos (field '%s')", names[i]);
+    }
+    struct bval concern = bdoc_get_str(body, "writeConcern");
+    struct bval w = concern.type == B_DOCUMENT ? bdoc_get_str(bval_doc(concern), "w") : BVAL_MISSING;
+    int64_t n = 0;
+    if (bval_is_number(w) && bnum_to_int64_exact(bnum_of(w), &n) && n > 1) {
+        return RAISE_CODE(err, CODE_BadValue, "cannot use 'w' > 1 when a host is not replicated");
+    }
+    return ST_OK;
+}
+
 static status run(struct command_env *env, struct op *op, struct slice db, struct bdoc body, struct bbuild *reply, struct err *err) {
     struct biter it = biter_of(body);
     struct belem first;
@@ -72,6 +88,9 @@ static status run(struct command_env *env, struct op *op, struct slice db, struc
         if (is_known_unsupported(first.name)) return RAISE_CODE(err, CODE_CommandNotSupported, "command '%.*s' is not supported", len, name);
         return RAISE_CODE(err, CODE_CommandNotFound, "no such command: '%.*s'", len, name);
     }
+    /* As a collection's name, any would do: this asks about the database's. */
+    TRY(ns_check((struct ns){db, SLICE_LIT("c")}, false, err));
+    TRY(refuse_transaction(body, err));
     TRY(command_deadline(op, body, err));
     if ((command->flags & COMMAND_WRITES) != 0 && db_is_read_only(env->db)) {
         return RAISE(err, ST_READ_ONLY, "'%s' needs to write, but the database was opened read-only", command->name);
@@ -98,6 +117,15 @@ static void write_error(struct bbuild *reply, const struct err *err) {
         bbuild_push(&labels, (struct bval){label, sizeof(label), B_STRING});
         bbuild_close(&labels);
     }
+}
+
+struct bdoc command_failure(struct buf *reply, const struct err *err) {
+    struct bbuild b;
+    buf_clear(reply);
+    reply->failed = false;
+    bbuild_begin(&b, reply);
+    write_error(&b, err);
+    return bbuild_finish(&b);
 }
 
 status command_run(struct command_env *env, struct op *op, struct slice db, struct bdoc body, struct buf *reply, struct bdoc *reply_doc, struct err *err) {

@@ -52,6 +52,9 @@ struct command {
  * `op` is initialised; maxTimeMS sets its deadline. */
 status command_run(struct command_env *env, struct op *op, struct slice db, struct bdoc body, struct buf *reply, struct bdoc *reply_doc, struct err *err);
 
+/* {ok: 0, errmsg, code, codeName} as the whole of `reply`, for calls that never reach a command. p NULL: no memory. */
+struct bdoc command_failure(struct buf *reply, const struct err *err);
+
 /* Sets the op's deadline from the body's maxTimeMS: a whole number of milliseconds, 0 for none. */
 status command_deadline(struct op *op, struct bdoc body, struct err *err);
 

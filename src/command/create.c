@@ -1,6 +1,5 @@
 /* The create command. */
 #include "base/codes.h"
-#include "command/ddl.h"
 #include "command/fields.h"
 #include "command/requests.h"
 #include "doc/db.h"
@@ -11,7 +10,7 @@ struct create {
 };
 
 static const struct field fields[] = {
-    {"create", FIELD_STRING, offsetof(struct create, collection), FIELD_REQUIRED},
+    {"create", FIELD_NAME, offsetof(struct create, collection), FIELD_REQUIRED},
     {"collation", FIELD_VALUE, offsetof(struct create, collation), 0},
     {"capped", FIELD_REFUSED, 0, 0},
     {"size", FIELD_REFUSED, 0, 0},
@@ -31,13 +30,13 @@ static const struct field fields[] = {
     {"encryptedFields", FIELD_REFUSED, 0, 0},
 };
 
-/* create and drop commit a transaction of their own; a session's is used as it is. Conflicts outside a session are tried again. */
-status ddl_run(struct op *op, status (*change)(struct op *op, struct kv_txn *txn, void *ctx, struct err *err), void *ctx, struct err *err) {
-    if (op->session_txn != NULL) return change(op, op->session_txn, ctx, err);
+/* In a transaction of its own, or the session's. Conflicts outside a session are tried again. */
+static status create_collection(struct op *op, struct ns ns, struct err *err) {
+    if (op->session_txn != NULL) return catalog_create(op, op->session_txn, ns, bdoc_empty, NULL, err);
     for (;;) {
         struct kv_txn *txn = NULL;
         TRY(kv_begin(db_kv(op->db), false, &txn, err));
-        status st = change(op, txn, ctx, err);
+        status st = catalog_create(op, txn, ns, bdoc_empty, NULL, err);
         if (st == ST_OK) {
             st = kv_commit(txn, KV_SYNC, err);
         } else {
@@ -49,20 +48,13 @@ status ddl_run(struct op *op, status (*change)(struct op *op, struct kv_txn *txn
     }
 }
 
-struct create_ctx { struct ns ns; };
-
-static status create_in(struct op *op, struct kv_txn *txn, void *ctx, struct err *err) {
-    struct create_ctx *c = ctx;
-    return catalog_create(op, txn, c->ns, bdoc_empty, NULL, err);
-}
-
 static status run(struct command_call *call, struct err *err) {
     struct create cmd = {0};
-    struct create_ctx ctx;
+    struct ns ns;
     TRY(fields_parse("create", call->body, fields, sizeof(fields) / sizeof(fields[0]), true, &cmd, err));
     TRY(collation_check(cmd.collation, err));
-    TRY(command_ns(call, cmd.collection, true, &ctx.ns, err));
-    return ddl_run(call->op, create_in, &ctx, err);
+    TRY(command_ns(call, cmd.collection, true, &ns, err));
+    return create_collection(call->op, ns, err);
 }
 
 const struct command command_create = {"create", COMMAND_WRITES, run};

@@ -9,7 +9,7 @@ struct create_indexes {
 };
 
 static const struct field fields[] = {
-    {"createIndexes", FIELD_STRING, offsetof(struct create_indexes, collection), FIELD_REQUIRED},
+    {"createIndexes", FIELD_NAME, offsetof(struct create_indexes, collection), FIELD_REQUIRED},
     {"indexes", FIELD_ARRAY, offsetof(struct create_indexes, indexes), FIELD_REQUIRED},
     {"commitQuorum", FIELD_IGNORED, 0, 0},
     {"ignoreUnknownIndexOptions", FIELD_REFUSED, 0, 0},

@@ -57,6 +57,7 @@ status client_cursor_new(struct cursors *cs, struct ns ns, struct find *find, st
     if (ns.coll.len != 0) memcpy(names + ns.db.len, ns.coll.p, ns.coll.len);
     c->ns = (struct ns){slice_of(names, ns.db.len), slice_of(names + ns.db.len, ns.coll.len)};
     c->find = find;
+    c->rows_left = -1;
     buf_init(&c->rows, cs->mem);
     buf_init(&c->held, cs->mem);
     *out = c;
@@ -234,8 +235,23 @@ static status fill_batch(struct op *op, struct client_cursor *c, int64_t batch_s
         if (n > 0 && batch->buf->len - start + doc.len + 16 > BSON_LEN_MAX) return client_cursor_hold(c, doc, err);
         bbuild_push(batch, (struct bval){doc.p, doc.len, B_DOCUMENT});
         if (batch->buf->failed) return RAISE(err, ST_NOMEM, "no memory for a batch of documents");
+        if (c->rows_left > 0 && --c->rows_left == 0) {
+            *more = false;
+            return ST_OK;
+        }
     }
     return ST_OK;
+}
+
+/* Around a batch: the statement's deadline becomes what is left of the cursor's time, and back. */
+static void resume_clock(struct cursors *cs, struct op *op, const struct client_cursor *c) {
+    if (c->time_left_ns != 0) op->deadline_ns = cs->env->ops->monotonic_ns(cs->env) + c->time_left_ns;
+}
+
+static void stop_clock(struct cursors *cs, const struct op *op, struct client_cursor *c) {
+    if (op->deadline_ns == 0) return;
+    uint64_t now = cs->env->ops->monotonic_ns(cs->env);
+    c->time_left_ns = now < op->deadline_ns ? op->deadline_ns - now : 1;
 }
 
 status cursor_reply(struct cursors *cs, struct op *op, struct client_cursor *c, const char *batch_name, int64_t batch_size, bool single_batch, struct bbuild *reply, struct err *err) {
@@ -244,7 +260,9 @@ status cursor_reply(struct cursors *cs, struct op *op, struct client_cursor *c, 
     bool more = false;
     char text[NS_TEXT_LEN];
     ns_text(c->ns, text);
+    resume_clock(cs, op, c);
     status st = fill_batch(op, c, batch_size, &batch, &more, err);
+    stop_clock(cs, op, c);
     bbuild_close(&batch);
     int64_t id = 0;
     if (st == ST_OK && more && !single_batch) {

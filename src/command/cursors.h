@@ -23,6 +23,8 @@ struct client_cursor {
     bool has_held;            /* a document that did not fit the last batch waits in `held` */
     struct buf held;
     bool no_timeout;
+    int64_t rows_left;        /* of a find's limit: at 0 the cursor ends without another batch; < 0: no limit */
+    uint64_t time_left_ns;    /* of the find's maxTimeMS, which counts work and not waiting; 0: no limit */
     uint64_t used_at_ms;
     bool is_busy, is_killed;
     struct client_cursor *next;      /* in its bucket */

@@ -10,7 +10,7 @@ struct delete_body {
 };
 
 static const struct field body_fields[] = {
-    {"delete", FIELD_STRING, offsetof(struct delete_body, collection), FIELD_REQUIRED},
+    {"delete", FIELD_NAME, offsetof(struct delete_body, collection), FIELD_REQUIRED},
     {"deletes", FIELD_ARRAY, offsetof(struct delete_body, deletes), FIELD_REQUIRED},
     {"ordered", FIELD_BOOL, offsetof(struct delete_body, ordered), 0},
     {"let", FIELD_REFUSED, 0, 0},

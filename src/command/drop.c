@@ -1,5 +1,4 @@
 /* The drop command. */
-#include "command/ddl.h"
 #include "command/fields.h"
 #include "command/requests.h"
 
@@ -8,38 +7,37 @@ struct drop {
 };
 
 static const struct field fields[] = {
-    {"drop", FIELD_STRING, offsetof(struct drop, collection), FIELD_REQUIRED},
+    {"drop", FIELD_NAME, offsetof(struct drop, collection), FIELD_REQUIRED},
 };
 
-struct drop_ctx {
-    struct ns ns;
-    int32_t index_count;
-    bool existed;
-};
-
-static status drop_in(struct op *op, struct kv_txn *txn, void *ctx, struct err *err) {
-    struct drop_ctx *d = ctx;
+/* How many indexes the collection has, `_id_` included; 0: there is no such collection. */
+static status count_indexes(struct op *op, struct ns ns, int32_t *out, struct err *err) {
+    struct kv_txn *txn = NULL;
     struct collection *c = NULL;
-    status st = catalog_find(op, txn, d->ns, &c, err);
-    d->existed = st == ST_OK;
+    *out = 0;
+    TRY(command_begin_read(op, &txn, err));
+    status st = catalog_find(op, txn, ns, &c, err);
+    command_end_read(op, txn);
     if (st == ST_NOT_FOUND) return ST_OK;
     TRY(st);
-    d->index_count = (int32_t) c->index_count + 1;
+    *out = (int32_t) c->index_count + 1;
     collection_unref(c);
-    return catalog_drop(op, txn, d->ns, err);
+    return ST_OK;
 }
 
 static status run(struct command_call *call, struct err *err) {
     struct drop cmd = {0};
-    struct drop_ctx ctx = {0};
-    TRY(fields_parse("drop", call->body, fields, sizeof(fields) / sizeof(fields[0]), true, &cmd, err));
-    TRY(command_ns(call, cmd.collection, true, &ctx.ns, err));
-    TRY(ddl_run(call->op, drop_in, &ctx, err));
-    /* MongoDB 7.0 answers plain success for a collection that is not there. */
-    if (!ctx.existed) return ST_OK;
+    struct ns ns;
+    int32_t index_count;
     char text[NS_TEXT_LEN];
-    ns_text(ctx.ns, text);
-    bbuild_int32(call->reply, "nIndexesWas", ctx.index_count);
+    TRY(fields_parse("drop", call->body, fields, sizeof(fields) / sizeof(fields[0]), true, &cmd, err));
+    TRY(command_ns(call, cmd.collection, true, &ns, err));
+    TRY(count_indexes(call->op, ns, &index_count, err));
+    status st = catalog_drop_now(call->op, ns, err);
+    if (st == ST_NOT_FOUND) return ST_OK; /* MongoDB 7.0 answers plain success for a collection that is not there */
+    TRY(st);
+    ns_text(ns, text);
+    bbuild_int32(call->reply, "nIndexesWas", index_count);
     bbuild_str(call->reply, "ns", text);
     return ST_OK;
 }

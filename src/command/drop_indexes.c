@@ -10,7 +10,7 @@ struct drop_indexes {
 };
 
 static const struct field fields[] = {
-    {"dropIndexes", FIELD_STRING, offsetof(struct drop_indexes, collection), FIELD_REQUIRED},
+    {"dropIndexes", FIELD_NAME, offsetof(struct drop_indexes, collection), FIELD_REQUIRED},
     {"index", FIELD_VALUE, offsetof(struct drop_indexes, index), FIELD_REQUIRED},
 };
 
@@ -43,13 +43,40 @@ static status name_by_key(struct op *op, struct ns ns, struct bdoc key, struct s
     return st;
 }
 
+/* Every name is that of an index which can be dropped: so that one wrong name drops nothing. */
+static status check_names(struct op *op, struct ns ns, struct bdoc names, struct err *err) {
+    struct kv_txn *txn = NULL;
+    struct collection *c = NULL;
+    struct biter it = biter_of(names);
+    struct belem e;
+    char text[NS_TEXT_LEN];
+    TRY(command_begin_read(op, &txn, err));
+    status st = catalog_find(op, txn, ns, &c, err);
+    command_end_read(op, txn);
+    ns_text(ns, text);
+    if (st == ST_NOT_FOUND) return RAISE_CODE(err, CODE_NamespaceNotFound, "ns not found %s", text);
+    TRY(st);
+    while (st == ST_OK && biter_next(&it, &e)) {
+        struct slice name = e.value.type == B_STRING ? bval_string(e.value) : SLICE_NONE;
+        if (e.value.type != B_STRING) {
+            st = RAISE_CODE(err, CODE_TypeMismatch, "dropIndexes: index names must be strings, found %s", btype_name(e.value.type));
+        } else if (slice_equal(name, SLICE_LIT("_id_"))) {
+            st = RAISE_CODE(err, CODE_InvalidOptions, "cannot drop _id index");
+        } else if (collection_index(c, name) == NULL) {
+            st = RAISE_CODE(err, CODE_IndexNotFound, "index not found with name [%.*s]", (int) name.len, (const char *) name.p);
+        }
+    }
+    collection_unref(c);
+    return st;
+}
+
 static status drop_each(struct command_call *call, struct ns ns, struct bdoc names, uint32_t *before, struct err *err) {
     struct biter it = biter_of(names);
     struct belem e;
     bool is_first = true;
+    TRY(check_names(call->op, ns, names, err));
     while (biter_next(&it, &e)) {
         uint32_t now = 0;
-        if (e.value.type != B_STRING) return RAISE_CODE(err, CODE_TypeMismatch, "dropIndexes: index names must be strings, found %s", btype_name(e.value.type));
         TRY(catalog_drop_index(call->op, ns, bval_string(e.value), &now, err));
         if (is_first) *before = now;
         is_first = false;

@@ -49,6 +49,10 @@ static status read_field(const char *where, const struct field *row, struct bval
         if (v.type != B_STRING) return wrong_type(where, row, v, "type 'string'", err);
         *(struct slice *) at = bval_string(v);
         return ST_OK;
+    case FIELD_NAME:
+        if (v.type != B_STRING) return RAISE_CODE(err, CODE_InvalidNamespace, "collection name has invalid type %s", btype_name(v.type));
+        *(struct slice *) at = bval_string(v);
+        return ST_OK;
     case FIELD_BOOL:
         if (v.type != B_BOOL && !bval_is_number(v)) return wrong_type(where, row, v, "types '[bool, long, int, decimal, double]'", err);
         *(bool *) at = bval_truthy(v);

@@ -9,6 +9,7 @@ enum field_kind {
     FIELD_DOCUMENT,  /* struct bdoc; null counts as absent */
     FIELD_ARRAY,     /* struct bdoc */
     FIELD_STRING,    /* struct slice */
+    FIELD_NAME,      /* struct slice: a collection's name; 73 when it is no string, as MongoDB answers */
     FIELD_BOOL,      /* bool; numbers are taken as truth values */
     FIELD_INT64,     /* int64_t; any number with a whole value */
     FIELD_COUNT,     /* the same, and not negative: 51024 */

@@ -5,7 +5,7 @@
 #include "command/requests.h"
 
 const struct field find_fields[] = {
-    {"find", FIELD_STRING, offsetof(struct find_command, collection), FIELD_REQUIRED},
+    {"find", FIELD_NAME, offsetof(struct find_command, collection), FIELD_REQUIRED},
     {"filter", FIELD_DOCUMENT, offsetof(struct find_command, filter), 0},
     {"sort", FIELD_DOCUMENT, offsetof(struct find_command, sort), 0},
     {"projection", FIELD_DOCUMENT, offsetof(struct find_command, projection), 0},
@@ -60,6 +60,7 @@ static status run(struct command_call *call, struct err *err) {
         return st;
     }
     cursor->no_timeout = cmd.no_cursor_timeout;
+    if (cmd.limit > 0) cursor->rows_left = cmd.limit;
     return cursor_reply(call->env->cursors, call->op, cursor, "firstBatch", cmd.batch_size, cmd.single_batch, call->reply, err);
 }
 

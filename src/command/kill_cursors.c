@@ -9,7 +9,7 @@ struct kill_cursors {
 };
 
 static const struct field fields[] = {
-    {"killCursors", FIELD_STRING, offsetof(struct kill_cursors, collection), FIELD_REQUIRED},
+    {"killCursors", FIELD_NAME, offsetof(struct kill_cursors, collection), FIELD_REQUIRED},
     {"cursors", FIELD_ARRAY, offsetof(struct kill_cursors, cursors), FIELD_REQUIRED},
 };
 

@@ -9,7 +9,7 @@ struct list_indexes {
 };
 
 static const struct field fields[] = {
-    {"listIndexes", FIELD_STRING, offsetof(struct list_indexes, collection), FIELD_REQUIRED},
+    {"listIndexes", FIELD_NAME, offsetof(struct list_indexes, collection), FIELD_REQUIRED},
     {"cursor", FIELD_DOCUMENT, offsetof(struct list_indexes, cursor), 0},
 };
 

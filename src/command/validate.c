@@ -14,7 +14,7 @@ struct validate {
 };
 
 static const struct field fields[] = {
-    {"validate", FIELD_STRING, offsetof(struct validate, collection), FIELD_REQUIRED},
+    {"validate", FIELD_NAME, offsetof(struct validate, collection), FIELD_REQUIRED},
     {"full", FIELD_IGNORED, 0, 0},
     {"background", FIELD_IGNORED, 0, 0},
     {"metadata", FIELD_IGNORED, 0, 0},
@@ -51,18 +51,19 @@ static status run(struct command_call *call, struct err *err) {
     status st = catalog_find(call->op, txn, ns, &c, err);
     if (st == ST_NOT_FOUND) st = RAISE_CODE(err, CODE_NamespaceNotFound, "Collection '%s' does not exist to validate.", text);
     if (st == ST_OK) {
+        bbuild_str(call->reply, "ns", text);
         struct bbuild errors = bbuild_open_array(call->reply, SLICE_LIT("errors"));
         struct found found = {&errors, 0};
         st = collection_validate(call->op, txn, c, on_found, &found, &report, err);
         bbuild_close(&errors);
-        bbuild_str(call->reply, "ns", text);
         bbuild_int32(call->reply, "nIndexes", (int32_t) c->index_count + 1);
         bbuild_int64(call->reply, "nrecords", (int64_t) report.documents);
         bbuild_int64(call->reply, "nInvalidDocuments", (int64_t) report.invalid_documents);
         bbuild_int64(call->reply, "nKeys", (int64_t) report.keys);
-        bbuild_int64(call->reply, "missingIndexEntries", (int64_t) report.missing_entries);
-        bbuild_int64(call->reply, "extraIndexEntries", (int64_t) report.extra_entries);
+        bbuild_int64(call->reply, "nMissingIndexEntries", (int64_t) report.missing_entries);
+        bbuild_int64(call->reply, "nExtraIndexEntries", (int64_t) report.extra_entries);
         bbuild_bool(call->reply, "valid", found.count == 0);
+        bbuild_bool(call->reply, "repaired", false);
     }
     if (c != NULL) collection_unref(c);
     command_end_read(call->op, txn);
