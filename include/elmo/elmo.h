@@ -60,8 +60,8 @@ ELMO_API const char *elmo_version (void);
  *   threads        number  background threads for upkeep (default 2); 0: upkeep runs inside the calls that write
  *   maxFileSizeMB  number  the file grows no further (default 0: no limit)
  *
- * *db is NULL on failure. Errors: 46 LockBusy (the message says who has the file), 321 (not an elmo database, or damaged), 2 (wrong option),
- * 26 (missing and `create` is false). */
+ * *db is NULL on failure. Errors: 46 LockBusy (the message says who has the file), 321 (damaged), 2 (wrong option; not an elmo
+ * database), 26 (missing and `create` is false). */
 ELMO_API bool elmo_open (const char *path, const bson_t *opts, elmo_t **db, bson_error_t *error);
 
 /* Gives the handle back. The file is released with the last handle made from it: collections and cursors that still live keep it open, and their
@@ -94,7 +94,7 @@ ELMO_API bool elmo_collection_insert_many (elmo_collection_t *c, const bson_t **
 
 /* Updates the first, or every, document that matches with update operators ({$set: ...}), or replaces the first one.
  * opts: upsert, hint, bypassDocumentValidation. Reply: {modifiedCount, matchedCount, upsertedCount, upsertedId}.
- * Errors: 9 (operators expected, or not), 40 (conflicting paths), 66 (_id would change), 11000, 14, 28 and others of the update language. */
+ * Errors: 22 (operators expected, or not), 40 (conflicting paths), 66 (_id would change), 11000, 14, 28 and others of the update language. */
 ELMO_API bool elmo_collection_update_one (elmo_collection_t *c, const bson_t *filter, const bson_t *update, const bson_t *opts, bson_t *reply, bson_error_t *error);
 ELMO_API bool elmo_collection_update_many (elmo_collection_t *c, const bson_t *filter, const bson_t *update, const bson_t *opts, bson_t *reply, bson_error_t *error);
 ELMO_API bool elmo_collection_replace_one (elmo_collection_t *c, const bson_t *filter, const bson_t *replacement, const bson_t *opts, bson_t *reply, bson_error_t *error);

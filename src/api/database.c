@@ -83,7 +83,6 @@ static void storage_stat_of(void *ctx, struct storage_stat *out) {
     *out = (struct storage_stat){stat.file_len, stat.used_len, stat.free_len};
 }
 
-/* A path that names no database file gets a better word than the storage's "not found". */
 static status open_storage(struct elmo *db, const char *path, struct lsm_opts *opts, struct err *err) {
     bool in_memory = path == NULL || strcmp(path, ":memory:") == 0;
     if (in_memory) {
@@ -92,10 +91,10 @@ static status open_storage(struct elmo *db, const char *path, struct lsm_opts *o
         opts->sync = LSM_SYNC_OFF; /* there is nothing to survive */
         TRY(env_memory_new(db->mem, &db->env, err));
     } else {
+        if (path[0] == '\0') return RAISE_CODE(err, CODE_BadValue, "the path of the database is empty");
         TRY(env_posix_new(db->mem, &db->env, err));
     }
     status st = lsm_kv_open(db->env, path, opts, &db->kv, err);
-    if (st == ST_NOT_FOUND) st = RAISE_CODE(err, CODE_NamespaceNotFound, "there is no database at '%s'", path);
     if (st == ST_OK) st = db_open(db->env, db->kv, opts->read_only, db->mem, &db->document_db, err);
     if (st != ST_OK) {
         kv_close(db->kv);

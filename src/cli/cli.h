@@ -36,11 +36,15 @@ int complain_of(const bson_error_t *error);
 
 /* Opens with {readOnly, create, sync} and complains on failure. */
 elmo_t *open_db(const char *path, bool read_only, bool create, const char *sync);
-/* Splits "db.collection" at the first dot; NULL and a complaint when there is none. */
+/* Is it "db.collection"? Complains when not. */
+bool check_namespace(const char *ns);
+/* Splits it at the first dot; NULL and a complaint when there is none. */
 elmo_collection_t *open_collection(elmo_t *db, const char *ns);
 /* A document typed by a person; complains with `what`. NULL text gives {}. */
 bool parse_document(const char *text, const char *what, bson_t *out);
 
+/* One line of relaxed extended JSON, to be freed with bson_free; NULL when it cannot be made. */
+char *json_of(const bson_t *doc);
 /* One document on standard output: indented on a terminal, else one line of relaxed extended JSON. */
 void print_document(const bson_t *doc);
 /* What explain answered, as a tree for people (on a terminal or when `tree`) or as JSON. */

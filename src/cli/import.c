@@ -26,7 +26,7 @@ struct import {
     enum input_kind kind;
     bool keep_going, acknowledge, is_mapped, array_started, array_ended;
     elmo_collection_t *collection;
-    bson_t *batch[BATCH_COUNT];
+    bson_t batch[BATCH_COUNT];
     size_t places[BATCH_COUNT]; /* line, or offset in BSON */
     size_t batch_count, batch_bytes;
     int64_t inserted, skipped;
@@ -40,7 +40,7 @@ static size_t line_of(struct import *im, size_t at) {
 
 /* False when the import must stop. */
 static bool report(struct import *im, size_t place, const char *message) {
-    fprintf(stderr, "%s%s:%s%zu: %s\n", im->progress.is_on ? "\r\033[K" : "", im->file, im->kind == INPUT_BSON ? "byte " : "", place, message);
+    fprintf(stderr, "%s%s:%s%zu: %s\n", im->progress.is_on ? "\r\033[K" : "", im->file, im->kind == INPUT_BSON ? " byte " : "", place, message);
     im->skipped++;
     return im->keep_going;
 }
@@ -70,7 +70,7 @@ static bool flush_batch(struct import *im) {
     BSON_APPEND_BOOL(&opts, "ordered", !im->keep_going);
     bson_iter_t it;
     const bson_t *docs[BATCH_COUNT];
-    for (size_t i = 0; i < im->batch_count; i++) docs[i] = im->batch[i];
+    for (size_t i = 0; i < im->batch_count; i++) docs[i] = &im->batch[i];
     bool ok = elmo_collection_insert_many(im->collection, docs, im->batch_count, &opts, &reply, &error);
     if (bson_iter_init_find(&it, &reply, "insertedCount")) im->inserted += bson_iter_as_int64(&it);
     if (im->acknowledge) {
@@ -78,7 +78,7 @@ static bool flush_batch(struct import *im) {
         fflush(stdout);
     }
     if (!ok) go_on = report_write_errors(im, &reply, &error);
-    for (size_t i = 0; i < im->batch_count; i++) bson_destroy(im->batch[i]);
+    for (size_t i = 0; i < im->batch_count; i++) bson_destroy(&im->batch[i]);
     im->batch_count = 0;
     im->batch_bytes = 0;
     bson_destroy(&reply);
@@ -86,10 +86,10 @@ static bool flush_batch(struct import *im) {
     return go_on;
 }
 
-static bool add(struct import *im, bson_t *doc, size_t place) {
-    im->batch[im->batch_count] = doc;
+/* The document stands in batch[batch_count]. */
+static bool add(struct import *im, size_t place) {
+    im->batch_bytes += im->batch[im->batch_count].len;
     im->places[im->batch_count++] = place;
-    im->batch_bytes += doc->len;
     if (im->batch_count < BATCH_COUNT && im->batch_bytes < BATCH_BYTES) return true;
     bool go_on = flush_batch(im);
     progress_show(&im->progress, (double) im->at / (double) im->len, im->inserted);
@@ -105,12 +105,40 @@ static void skip_line(struct import *im) {
     im->at = end != NULL ? (size_t) (end - im->text) + 1 : im->len;
 }
 
-/* The parser counts lines from the document's start: tell the line in the file. */
+/* Over a bad element of an array: to the comma or bracket that ends it. A bracket or quote that is never closed takes the rest. */
+static void skip_element(struct import *im) {
+    int depth = 0;
+    for (char quote = 0; im->at < im->len; im->at++) {
+        char c = im->text[im->at];
+        if (quote != 0) {
+            if (c == '\\') im->at++;
+            else if (c == quote) quote = 0;
+        } else if (c == '"' || c == '\'') {
+            quote = c;
+        } else if (c == '{' || c == '[') {
+            depth++;
+        } else if (depth == 0 && (c == ',' || c == ']')) {
+            return;
+        } else if ((c == '}' || c == ']') && depth > 0) {
+            depth--;
+        }
+    }
+    if (im->at > im->len) im->at = im->len;
+}
+
+/* The line on which the bad document starts. The parser counts lines from there: the message tells the line in the file. */
 static size_t place_of_error(struct import *im, size_t start, char *message) {
     size_t line = 1, base = line_of(im, start);
     char *rest = strstr(message, "column");
-    if (rest != NULL && sscanf(message, "line %zu", &line) == 1) memmove(message, rest, strlen(rest) + 1);
-    return base + line - 1;
+    if (rest == NULL || sscanf(message, "line %zu", &line) != 1) return base;
+    if (line == 1) {
+        memmove(message, rest, strlen(rest) + 1);
+    } else { /* the document goes over several lines, or its last bracket is missing */
+        char text[sizeof(((bson_error_t *) 0)->message)];
+        (void) snprintf(text, sizeof(text), "(line %zu) %s", base + line - 1, rest);
+        memcpy(message, text, strlen(text) + 1);
+    }
+    return base;
 }
 
 /* In an array: moves over brackets and commas to the next document. False at the end. */
@@ -132,7 +160,7 @@ static bool next_in_array(struct import *im, bool *failed) {
         return false;
     }
     if (im->at < im->len) return true;
-    *failed = !report(im, line_of(im, im->at), "the array does not end: ']' is missing") ;
+    *failed = !report(im, line_of(im, im->at), "the array does not end: ']' is missing");
     return false;
 }
 
@@ -143,22 +171,19 @@ static bool import_json(struct import *im) {
         if (im->kind == INPUT_ARRAY && !next_in_array(im, &failed)) return !failed;
         if (im->at >= im->len) return true;
         bson_error_t error;
-        bson_t *doc = bson_new(), parsed;
         size_t used = 0, start = im->at;
-        if (elmo_json_parse(im->text + im->at, (ssize_t) (im->len - im->at), &parsed, NULL, &used, &error)) {
-            bson_destroy(doc);
-            doc = bson_copy(&parsed);
-            bson_destroy(&parsed);
+        bson_t *doc = &im->batch[im->batch_count];
+        if (elmo_json_parse(im->text + im->at, (ssize_t) (im->len - im->at), doc, NULL, &used, &error)) {
             im->at += used;
-            if (!add(im, doc, line_of(im, start))) return false;
+            if (!add(im, line_of(im, start))) return false;
             continue;
         }
-        bson_destroy(&parsed);
         bson_destroy(doc);
         if (!flush_batch(im)) return false; /* what stands before the bad line is in */
         size_t place = place_of_error(im, start, error.message);
         if (!report(im, place, error.message)) return false;
-        skip_line(im);
+        if (im->kind == INPUT_ARRAY) skip_element(im);
+        else skip_line(im);
     }
 }
 
@@ -166,15 +191,15 @@ static bool import_bson(struct import *im) {
     while (im->at < im->len) {
         uint32_t len = 0;
         if (im->len - im->at >= 4) memcpy(&len, im->text + im->at, 4);
-        bson_t view;
-        if (len < 5 || len > im->len - im->at || !bson_init_static(&view, (const uint8_t *) im->text + im->at, len)) {
+        bson_t *view = &im->batch[im->batch_count]; /* over the file's own bytes */
+        if (len < 5 || len > im->len - im->at || !bson_init_static(view, (const uint8_t *) im->text + im->at, len)) {
             if (!flush_batch(im)) return false;
             (void) report(im, im->at, "this is not a BSON document; the rest of the file cannot be read");
             return im->keep_going;
         }
         size_t place = im->at;
         im->at += len;
-        if (!add(im, bson_copy(&view), place)) return false;
+        if (!add(im, place)) return false;
     }
     return true;
 }
@@ -223,6 +248,11 @@ static void close_input(struct import *im) {
     else free(text.free);
 }
 
+/* Behind the mark that some editors put before UTF-8. */
+static void skip_mark(struct import *im) {
+    if (im->len >= 3 && memcmp(im->text, "\xEF\xBB\xBF", 3) == 0) im->at = 3;
+}
+
 static bool detect_kind(struct import *im, const char *type) {
     static const char *const names[] = {"jsonl", "array", "bson"};
     if (type != NULL) {
@@ -234,7 +264,7 @@ static bool detect_kind(struct import *im, const char *type) {
         }
         return false;
     }
-    size_t n = strlen(im->file), at = 0;
+    size_t n = strlen(im->file), at = im->at;
     while (at < im->len && strchr(" \t\r\n", im->text[at]) != NULL) at++;
     if (n > 5 && strcmp(im->file + n - 5, ".bson") == 0) im->kind = INPUT_BSON;
     else im->kind = at < im->len && im->text[at] == '[' ? INPUT_ARRAY : INPUT_LINES;
@@ -257,7 +287,7 @@ static int run_import(struct import *im, const char *db_path, const char *ns, co
     ok = flush_batch(im) && ok;
     progress_end(&im->progress);
     double seconds = now_seconds() - im->progress.started;
-    fprintf(stderr, "%s documents imported into %s in %.2f s", with_commas(im->inserted), ns, seconds);
+    fprintf(stderr, "%s document%s imported into %s in %.2f s", with_commas(im->inserted), im->inserted == 1 ? "" : "s", ns, seconds);
     if (im->skipped != 0) fprintf(stderr, ", %s %s", with_commas(im->skipped), im->keep_going ? "skipped" : "bad; stopped there (--keep-going skips bad ones)");
     fputc('\n', stderr);
     status = ok ? 0 : EXIT_ERROR;
@@ -284,7 +314,8 @@ static int run(int argc, char **argv) {
     if (rest_count == 0) return usage_error(&sub_import, "the file to import is missing ('-' reads standard input)");
     if (db == NULL || ns == NULL) return usage_error(&sub_import, "%s is missing", db == NULL ? "--db FILE" : "--collection DB.COLL");
     struct import im = {.file = rest[0], .line = 1, .keep_going = keep_going != NULL, .acknowledge = acknowledge != NULL};
-    if (!open_input(&im)) return EXIT_ERROR;
+    if (!check_namespace(ns) || !open_input(&im)) return EXIT_ERROR;
+    skip_mark(&im);
     if (!detect_kind(&im, type)) {
         close_input(&im);
         return usage_error(&sub_import, "--type must be jsonl, array or bson, not '%s'", type);

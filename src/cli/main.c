@@ -1,6 +1,7 @@
 /* elmo: the command. Picks the subcommand, or the shell when the first argument is a file. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -11,9 +12,9 @@ static void print_help(FILE *out) {
     fprintf(out,
             "elmo %s - a document database in one file\n\n"
             "usage:\n"
-            "  elmo FILE                            a shell on the database FILE (made when missing)\n"
-            "  elmo FILE 'db.users.find({age: 30})' one shell command\n", elmo_version());
-    for (size_t i = 0; i < SUBCOMMAND_COUNT; i++) fprintf(out, "  elmo %-32s %s\n", subcommands[i]->usage, subcommands[i]->summary);
+            "  elmo FILE                                            a shell on the database FILE (made when missing)\n"
+            "  elmo FILE 'db.users.find({age: 30})'                 one shell command\n", elmo_version());
+    for (size_t i = 0; i < SUBCOMMAND_COUNT; i++) fprintf(out, "  elmo %-47s %s\n", subcommands[i]->usage, subcommands[i]->summary);
     fprintf(out,
             "\noptions of the shell:\n"
             "  --db NAME      the database that `db` means (default: the only one in the file, else \"test\")\n"
@@ -21,6 +22,9 @@ static void print_help(FILE *out) {
             "\n`elmo SUBCOMMAND --help` tells a subcommand's options. A file named like a subcommand: `elmo ./find`.\n"
             "Exit status: 0, 1 (error), 2 (wrong usage).\n");
 }
+
+/* A bare word that names no file is rather a subcommand mistyped than a database to be made. */
+static bool is_misspelt(const char *path) { return path[0] != '\0' && strpbrk(path, "./:") == NULL && access(path, F_OK) != 0; }
 
 static int run_shell(int argc, char **argv) {
     const char *path = NULL, *line = NULL, *db_name = NULL;
@@ -44,6 +48,10 @@ static int run_shell(int argc, char **argv) {
     }
     if (path == NULL) {
         fprintf(stderr, "elmo: the database file is missing; `elmo --help` tells the usage\n");
+        return EXIT_USAGE;
+    }
+    if (is_misspelt(path)) {
+        fprintf(stderr, "elmo: there is no file and no subcommand '%s'; `elmo ./%s` makes a database of that name\n", path, path);
         return EXIT_USAGE;
     }
     return shell_main(path, db_name, line, read_only);

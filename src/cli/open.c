@@ -15,12 +15,16 @@ elmo_t *open_db(const char *path, bool read_only, bool create, const char *sync)
     return db;
 }
 
+bool check_namespace(const char *ns) {
+    const char *dot = strchr(ns, '.');
+    if (dot != NULL && dot != ns && dot[1] != '\0') return true;
+    (void) complain("'%s' is not a namespace: it must be DATABASE.COLLECTION, like app.users", ns);
+    return false;
+}
+
 elmo_collection_t *open_collection(elmo_t *db, const char *ns) {
     const char *dot = strchr(ns, '.');
-    if (dot == NULL || dot == ns || dot[1] == '\0') {
-        (void) complain("'%s' is not a namespace: it must be DATABASE.COLLECTION, like app.users", ns);
-        return NULL;
-    }
+    if (!check_namespace(ns)) return NULL;
     char *db_name = bson_strndup(ns, (size_t) (dot - ns));
     elmo_collection_t *c = elmo_get_collection(db, db_name, dot + 1);
     bson_free(db_name);

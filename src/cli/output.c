@@ -1,4 +1,4 @@
-/* What the command prints: documents, errors, plans, progress. */
+/* What the command prints: documents, errors, numbers, progress. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,7 +27,26 @@ int complain(const char *fmt, ...) {
 
 int complain_of(const bson_error_t *error) { return complain("%s (code %u)", error->message, error->code); }
 
-/* Extended JSON of libbson, laid out: a new line and two blanks more per level; short innermost objects stay on one line. */
+/* libbson writes `{ "a" : [ 1, 2 ] }`; people write `{"a": [1, 2]}`. In place. */
+static void tidy(char *json) {
+    char *out = json;
+    bool in_string = false;
+    for (const char *p = json; *p != '\0'; p++) {
+        if (in_string && *p == '\\') *out++ = *p++;
+        else if (*p == '"') in_string = !in_string;
+        else if (!in_string && *p == ' ' && (p[1] == ':' || p[1] == ' ' || p[1] == '}' || p[1] == ']' || p[-1] == '{' || p[-1] == '[')) continue;
+        *out++ = *p;
+    }
+    *out = '\0';
+}
+
+char *json_of(const bson_t *doc) {
+    char *json = bson_as_relaxed_extended_json(doc, NULL);
+    if (json != NULL) tidy(json);
+    return json;
+}
+
+/* One line of JSON, laid out: a new line and two blanks more per level; short innermost objects stay on one line. */
 static void print_indented(const char *json, FILE *out) {
     int depth = 0;
     bool in_string = false;
@@ -38,7 +57,6 @@ static void print_indented(const char *json, FILE *out) {
             else if (*p == '"') in_string = false;
             continue;
         }
-        if (*p == ' ' && p[1] == '}') continue;
         if (*p == '{' || *p == '[') {
             char close = *p == '{' ? '}' : ']';
             size_t inner = strcspn(p + 1, "{}[]");
@@ -65,7 +83,7 @@ static void print_indented(const char *json, FILE *out) {
 }
 
 void print_document(const bson_t *doc) {
-    char *json = bson_as_relaxed_extended_json(doc, NULL);
+    char *json = json_of(doc);
     if (json == NULL) {
         (void) complain("a document cannot be shown as JSON");
         return;
@@ -126,75 +144,4 @@ void progress_show(struct progress *p, double fraction, int64_t count) {
 
 void progress_end(struct progress *p) {
     if (p->is_on && p->drawn > 0) fputs("\r\033[K", stderr);
-}
-
-/* ---- explain ---- */
-
-static int64_t number_at(const bson_t *doc, const char *path) {
-    bson_iter_t it, found;
-    return bson_iter_init(&it, doc) && bson_iter_find_descendant(&it, path, &found) ? bson_iter_as_int64(&found) : 0;
-}
-
-static void print_value(const bson_iter_t *it) {
-    bson_t one = BSON_INITIALIZER;
-    bson_append_iter(&one, "v", 1, it);
-    char *json = bson_as_relaxed_extended_json(&one, NULL);
-    if (json != NULL) {
-        size_t len = strlen(json);
-        if (len > 9) printf("%.*s", (int) (len - 9), json + 8); /* without `{ "v" : ` and ` }` */
-        bson_free(json);
-    }
-    bson_destroy(&one);
-}
-
-static void print_stage(const bson_t *stage, int depth);
-
-static void print_children(const bson_t *stage, int depth) {
-    bson_iter_t it, sub;
-    const uint8_t *data;
-    uint32_t len;
-    bson_t child;
-    if (bson_iter_init_find(&it, stage, "inputStage") && BSON_ITER_HOLDS_DOCUMENT(&it)) {
-        bson_iter_document(&it, &len, &data);
-        if (bson_init_static(&child, data, len)) print_stage(&child, depth + 1);
-    }
-    if (bson_iter_init_find(&it, stage, "inputStages") && BSON_ITER_HOLDS_ARRAY(&it) && bson_iter_recurse(&it, &sub)) {
-        while (bson_iter_next(&sub)) {
-            if (!BSON_ITER_HOLDS_DOCUMENT(&sub)) continue;
-            bson_iter_document(&sub, &len, &data);
-            if (bson_init_static(&child, data, len)) print_stage(&child, depth + 1);
-        }
-    }
-}
-
-static void print_stage(const bson_t *stage, int depth) {
-    static const char *const shown[] = {"indexName", "direction", "indexBounds", "filter", "sortPattern", "limitAmount", "nReturned", "keysExamined", "docsExamined"};
-    bson_iter_t it;
-    printf("  %*s", depth * 2, "");
-    if (bson_iter_init_find(&it, stage, "stage") && BSON_ITER_HOLDS_UTF8(&it)) printf("%s", bson_iter_utf8(&it, NULL));
-    for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
-        if (!bson_iter_init_find(&it, stage, shown[i])) continue;
-        printf("  %s ", shown[i]);
-        print_value(&it);
-    }
-    putchar('\n');
-    print_children(stage, depth);
-}
-
-void print_explain(const bson_t *reply, bool tree) {
-    bson_iter_t it, found;
-    const uint8_t *data;
-    uint32_t len;
-    bson_t stages;
-    bool has_stats = bson_iter_init(&it, reply) && bson_iter_find_descendant(&it, "executionStats.executionStages", &found);
-    if (!has_stats) has_stats = bson_iter_init(&it, reply) && bson_iter_find_descendant(&it, "queryPlanner.winningPlan", &found);
-    if (!tree || !has_stats || !BSON_ITER_HOLDS_DOCUMENT(&found)) {
-        print_document(reply);
-        return;
-    }
-    bson_iter_document(&found, &len, &data);
-    if (bson_init_static(&stages, data, len)) print_stage(&stages, 0);
-    printf("  returned %s, keys examined %s, documents examined %s, %lld ms\n", with_commas(number_at(reply, "executionStats.nReturned")),
-           with_commas(number_at(reply, "executionStats.totalKeysExamined")), with_commas(number_at(reply, "executionStats.totalDocsExamined")),
-           (long long) number_at(reply, "executionStats.executionTimeMillis"));
 }

@@ -22,7 +22,9 @@ static bool append_hint(bson_t *opts, const char *hint) {
 static bool append_document(bson_t *opts, const char *name, const char *text) {
     bson_t doc;
     if (text == NULL) return true;
-    if (!parse_document(text, name, &doc)) return false;
+    char what[64];
+    (void) snprintf(what, sizeof(what), "--%s", name);
+    if (!parse_document(text, what, &doc)) return false;
     bool ok = BSON_APPEND_DOCUMENT(opts, name, &doc);
     bson_destroy(&doc);
     return ok;
@@ -100,7 +102,7 @@ static int run_query(const struct subcommand *sub, int argc, char **argv, bool e
     bson_t filter, opts = BSON_INITIALIZER;
     int status = find_args_parse(sub, argc, argv, &a);
     if (status != 0) return status;
-    if (!parse_document(a.filter, "the filter", &filter)) return EXIT_ERROR;
+    if (!check_namespace(a.ns) || !parse_document(a.filter, "the filter", &filter)) return EXIT_ERROR;
     elmo_t *db = NULL;
     elmo_collection_t *c = NULL;
     status = EXIT_ERROR;
@@ -167,7 +169,7 @@ static int run_create_index(int argc, char **argv) {
     if (db == NULL || ns == NULL) return usage_error(&sub_create_index, "%s is missing", db == NULL ? "--db FILE" : "--collection DB.COLL");
     if (rest_count == 0) return usage_error(&sub_create_index, "the keys are missing: '{age: 1}', '{title: \"text\"}'");
     bson_t key, spec = BSON_INITIALIZER;
-    if (!parse_document(rest[0], "the keys", &key)) return EXIT_ERROR;
+    if (!check_namespace(ns) || !parse_document(rest[0], "the keys", &key)) return EXIT_ERROR;
     BSON_APPEND_DOCUMENT(&spec, "key", &key);
     if (name != NULL) BSON_APPEND_UTF8(&spec, "name", name);
     if (unique != NULL) BSON_APPEND_BOOL(&spec, "unique", true);

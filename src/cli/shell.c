@@ -2,6 +2,7 @@
 #include "shell.h"
 
 #include <histedit.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,12 +34,11 @@ static void choose_database(struct shell *sh, const char *wanted) {
     bson_destroy(&reply);
 }
 
-/* One whole input. Exit status; -1: leave the shell. */
-static int run_text(struct shell *sh, const char *text) {
+/* Exit status; -1: leave the shell. */
+static int run_statement(struct shell *sh, const char *text) {
     char word[16], rest[128], message[400];
     int words = sscanf(text, " %15s %127s", word, rest);
     if (words < 1) return 0;
-    if (words == 1 && word[strlen(word) - 1] == ';') word[strlen(word) - 1] = '\0';
     if (strcmp(word, "exit") == 0 || strcmp(word, "quit") == 0) return -1;
     if (strcmp(word, "help") == 0) {
         shell_help();
@@ -47,7 +47,8 @@ static int run_text(struct shell *sh, const char *text) {
     if (strcmp(word, "it") == 0) return shell_show_more(sh);
     if (strcmp(word, "show") == 0) return shell_show(sh, words > 1 ? rest : "");
     if (strcmp(word, "use") == 0) {
-        if (words < 2 || strlen(rest) >= sizeof(sh->db_name)) return complain("use which database?");
+        if (words < 2) return complain("use which database?");
+        if (strlen(rest) >= sizeof(sh->db_name) || strpbrk(rest, "/\\. \"$") != NULL) return complain("'%s' cannot be a database's name", rest);
         (void) snprintf(sh->db_name, sizeof(sh->db_name), "%.63s", rest);
         return 0;
     }
@@ -57,10 +58,24 @@ static int run_text(struct shell *sh, const char *text) {
     return status;
 }
 
+/* One whole input: its statements in turn, until one fails. */
+static int run_text(struct shell *sh, const char *text) {
+    int status = 0;
+    for (const char *at = shell_skip_space(text); status == 0 && *at != '\0'; at = shell_skip_space(at)) {
+        const char *end = shell_statement_end(at);
+        char *statement = bson_strndup(at, (size_t) (end - at));
+        status = run_statement(sh, statement);
+        bson_free(statement);
+        at = *end == ';' ? end + 1 : end;
+    }
+    return status;
+}
+
 static char *prompt(EditLine *el) {
     struct shell *sh = NULL;
     static char text[80];
     (void) el_get(el, EL_CLIENTDATA, &sh);
+    if (sh != NULL && sh->is_inside) return strcpy(text, "... ");
     (void) snprintf(text, sizeof(text), "%s> ", sh != NULL ? sh->db_name : "elmo");
     return text;
 }
@@ -76,11 +91,43 @@ static const char *history_path(char *path, size_t len) {
     return home != NULL && snprintf(path, len, "%s/.elmo_history", home) < (int) len ? path : NULL;
 }
 
+static volatile sig_atomic_t is_interrupted;
+
+static void on_interrupt(int signal) {
+    (void) signal;
+    is_interrupted = 1;
+}
+
+/* The next line; NULL at the end of input. Ctrl-C forgets what was typed so far. While a statement runs it ends the program, as usual:
+ * that loses nothing that was acknowledged. */
+static const char *read_line(struct shell *sh, EditLine *el, char **text) {
+    struct sigaction action = {.sa_handler = on_interrupt}, old;
+    const char *line;
+    int n = 0;
+    (void) sigemptyset(&action.sa_mask);
+    (void) sigaction(SIGINT, &action, &old);
+    for (;;) {
+        is_interrupted = 0;
+        line = el_gets(el, &n);
+        if (is_interrupted == 0) break;
+        el_reset(el);
+        putchar('\n');
+        bson_free(*text);
+        *text = NULL;
+        sh->is_inside = false;
+    }
+    (void) sigaction(SIGINT, &old, NULL);
+    if (line == NULL || n <= 0) {
+        putchar('\n');
+        return NULL;
+    }
+    return line;
+}
+
 static int run_interactive(struct shell *sh) {
     HistEvent event;
     char path[512], *text = NULL;
     const char *file = history_path(path, sizeof(path)), *line;
-    int n;
     EditLine *el = el_init("elmo", stdin, stdout, stderr);
     History *h = history_init();
     if (el == NULL || h == NULL) return complain("the terminal cannot be used for editing");
@@ -88,21 +135,22 @@ static int run_interactive(struct shell *sh) {
     (void) history(h, &event, H_SETUNIQUE, 1);
     (void) el_set(el, EL_CLIENTDATA, sh);
     (void) el_set(el, EL_PROMPT, prompt);
+    (void) el_set(el, EL_SIGNAL, 0);
     (void) el_set(el, EL_EDITOR, "emacs");
     (void) el_set(el, EL_HIST, history, h);
     (void) el_source(el, NULL);
     if (file != NULL) (void) history(h, &event, H_LOAD, file);
     printf("elmo %s; `help` tells what can be typed, `exit` leaves\n", elmo_version());
-    while ((line = el_gets(el, &n)) != NULL && n > 0) {
+    while ((line = read_line(sh, el, &text)) != NULL) {
         append_line(&text, line);
-        if (shell_is_open(text)) continue;
+        sh->is_inside = shell_is_open(text);
+        if (sh->is_inside) continue;
         if (strspn(text, " \t\r\n") != strlen(text)) (void) history(h, &event, H_ENTER, text);
         int status = run_text(sh, text);
         bson_free(text);
         text = NULL;
         if (status < 0) break;
     }
-    if (line == NULL) putchar('\n');
     bson_free(text);
     if (file != NULL) (void) history(h, &event, H_SAVE, file);
     history_end(h);

@@ -21,6 +21,10 @@ struct shell_line {
 /* False with a message that shows the place. Release it in either case. */
 bool shell_parse(const char *text, struct shell_line *out, char *message, size_t message_len);
 void shell_line_release(struct shell_line *line);
+/* The end of the first statement in `text`: at a ';' or a line's end outside of brackets, unless the next line goes on with a '.'. */
+const char *shell_statement_end(const char *text);
+/* Over white space and comments. */
+const char *shell_skip_space(const char *text);
 /* True while brackets or quotes are open: more lines belong to it. */
 bool shell_is_open(const char *text);
 
@@ -28,5 +32,6 @@ bool shell_is_open(const char *text);
 bool shell_arg(const struct shell_call *call, int i, bson_iter_t *out);
 /* A document argument: false when it is missing or none. `out` is a view. */
 bool shell_doc_arg(const struct shell_call *call, int i, bson_t *out);
+int shell_arg_count(const struct shell_call *call);
 
 #endif

@@ -44,20 +44,43 @@ static const char *skip_brackets(const char *p) {
     return NULL;
 }
 
+/* One step outside of brackets: over a bracketed part, a comment or a character. NULL when it is open. */
+static const char *step(const char *p) {
+    if (strchr("([{", *p) != NULL) return skip_brackets(p);
+    return *p == '/' && (p[1] == '/' || p[1] == '*') ? skip_comment(p) : p + 1;
+}
+
 bool shell_is_open(const char *text) {
     for (const char *p = text; *p != '\0';) {
-        if (strchr("([{", *p) != NULL) {
-            p = skip_brackets(p);
-            if (p == NULL) return true;
-        } else {
-            p++;
-        }
+        p = step(p);
+        if (p == NULL) return true;
     }
     return false;
 }
 
+const char *shell_skip_space(const char *p) {
+    for (;;) {
+        while (isspace((unsigned char) *p)) p++;
+        const char *end = *p == '/' && (p[1] == '/' || p[1] == '*') ? skip_comment(p) : NULL;
+        if (end == NULL) return p;
+        p = end;
+    }
+}
+
+const char *shell_statement_end(const char *text) {
+    const char *p = text;
+    while (*p != '\0' && *p != ';') {
+        if (*p == '\n' && *shell_skip_space(p) != '.') return p;
+        const char *next = step(p);
+        if (next == NULL) return p + strlen(p);
+        p = next;
+    }
+    return p;
+}
+
 static bool fail(char *message, size_t len, const char *text, const char *at, const char *what) {
-    (void) snprintf(message, len, "column %d: %s", (int) (at - text) + 1, what);
+    (void) snprintf(message, len, "at '%.20s%s': %s", *at != '\0' ? at : "end", strlen(at) > 20 ? "..." : "", what);
+    (void) text;
     return false;
 }
 
@@ -93,10 +116,7 @@ static bool read_args(const char *text, const char **p, struct shell_call *call,
     return ok;
 }
 
-static const char *skip_space(const char *p) {
-    while (isspace((unsigned char) *p)) p++;
-    return p;
-}
+static const char *skip_space(const char *p) { return shell_skip_space(p); }
 
 /* db["name"] or db.getCollection("name"): the rest of the line follows the name. */
 static bool read_quoted_collection(const char **p, char *out) {
@@ -154,7 +174,6 @@ bool shell_parse(const char *text, struct shell_line *out, char *message, size_t
         }
         p = skip_space(p);
     }
-    if (*p == ';') p = skip_space(p + 1);
     if (*p != '\0') return fail(message, message_len, text, p, "unexpected text");
     if (out->call_count == 0) return fail(message, message_len, text, p, "which method? db.users.find(), for example");
     return true;
@@ -172,6 +191,8 @@ bool shell_arg(const struct shell_call *call, int i, bson_iter_t *out) {
     }
     return false;
 }
+
+int shell_arg_count(const struct shell_call *call) { return (int) bson_count_keys(&call->args); }
 
 bool shell_doc_arg(const struct shell_call *call, int i, bson_t *out) {
     bson_iter_t it;

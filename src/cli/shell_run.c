@@ -14,10 +14,34 @@
 struct method {
     const char *name;
     int (*run)(struct shell *sh, const struct shell_line *line);
-    const char *usage;
+    const char *usage; /* NULL: another spelling */
+    int args_max;
 };
 
 static int wrong_args(const struct shell_call *call, const char *expected) { return complain("%s() needs %s", call->name, expected); }
+
+/* Argument i, which may be missing or null but else must be a document: false and a complaint. *out is empty then. */
+static bool optional_doc(const struct shell_call *call, int i, const char *what, bson_t *out) {
+    static const uint8_t empty[] = {5, 0, 0, 0, 0};
+    bson_iter_t it;
+    (void) bson_init_static(out, empty, sizeof(empty));
+    if (!shell_arg(call, i, &it) || BSON_ITER_HOLDS_NULL(&it) || shell_doc_arg(call, i, out)) return true;
+    (void) complain("%s(): %s must be a document", call->name, what);
+    return false;
+}
+
+/* A write command that succeeded as such may still tell of single writes that failed. */
+static int complain_of_writes(const bson_t *reply) {
+    bson_iter_t it, rows, row;
+    int status = 0;
+    if (!bson_iter_init_find(&it, reply, "writeErrors") || !BSON_ITER_HOLDS_ARRAY(&it) || !bson_iter_recurse(&it, &rows)) return 0;
+    while (bson_iter_next(&rows)) {
+        const char *message = bson_iter_recurse(&rows, &row) && bson_iter_find(&row, "errmsg") ? bson_iter_utf8(&row, NULL) : "?";
+        int64_t index = bson_iter_recurse(&rows, &row) && bson_iter_find(&row, "index") ? bson_iter_as_int64(&row) : -1;
+        status = complain("document %lld: %s", (long long) index, message);
+    }
+    return status;
+}
 
 /* Runs a command of the current database and prints `field` of its reply, or all of it. */
 static int run_and_print(struct shell *sh, const bson_t *body, const char *field) {
@@ -35,6 +59,7 @@ static int run_and_print(struct shell *sh, const bson_t *body, const char *field
         bson_destroy(&one);
     } else {
         print_document(&reply);
+        status = complain_of_writes(&reply);
     }
     bson_destroy(&reply);
     return status;
@@ -94,7 +119,9 @@ static int read_chain(const struct shell_line *line, bson_t *opts, const char **
             if (!shell_arg(call, 0, &it)) return wrong_args(call, "an index name or a key pattern");
             bson_append_iter(opts, "hint", -1, &it);
         } else if (strcmp(call->name, "explain") == 0) {
-            *verbosity = shell_arg(call, 0, &it) && BSON_ITER_HOLDS_UTF8(&it) ? bson_iter_utf8(&it, NULL) : "queryPlanner";
+            bool has_arg = shell_arg(call, 0, &it);
+            if (has_arg && !BSON_ITER_HOLDS_UTF8(&it)) return wrong_args(call, "a verbosity, like \"executionStats\"");
+            *verbosity = has_arg ? bson_iter_utf8(&it, NULL) : "queryPlanner";
         } else if (strcmp(call->name, "count") == 0) {
             *count = true;
         } else if (strcmp(call->name, "pretty") != 0 && strcmp(call->name, "toArray") != 0 && !known) {
@@ -114,7 +141,7 @@ static int explain(struct shell *sh, const char *collection, const bson_t *filte
     bson_concat(&find, opts);
     bson_append_document_end(&body, &find);
     BSON_APPEND_UTF8(&body, "verbosity", verbosity);
-    if (elmo_command_simple(sh->db, sh->db_name, &body, &reply, &error)) print_explain(&reply, false);
+    if (elmo_command_simple(sh->db, sh->db_name, &body, &reply, &error)) print_explain(&reply, sh->is_interactive);
     else status = complain_of(&error);
     bson_destroy(&body);
     bson_destroy(&reply);
@@ -122,17 +149,13 @@ static int explain(struct shell *sh, const char *collection, const bson_t *filte
 }
 
 static int find(struct shell *sh, const struct shell_line *line, bool only_one) {
-    bson_t filter, projection, opts = BSON_INITIALIZER, empty = BSON_INITIALIZER;
-    bson_iter_t it;
+    bson_t filter, projection, opts = BSON_INITIALIZER;
     bson_error_t error;
     const char *verbosity;
     bool count;
     const struct shell_call *call = &line->calls[0];
-    if (!shell_doc_arg(call, 0, &filter)) {
-        if (shell_arg(call, 0, &it)) return wrong_args(call, "a document as its filter");
-        (void) bson_init_static(&filter, bson_get_data(&empty), empty.len);
-    }
-    if (shell_doc_arg(call, 1, &projection)) BSON_APPEND_DOCUMENT(&opts, "projection", &projection);
+    if (!optional_doc(call, 0, "the filter", &filter) || !optional_doc(call, 1, "the projection", &projection)) return EXIT_ERROR;
+    if (!bson_empty(&projection)) BSON_APPEND_DOCUMENT(&opts, "projection", &projection);
     int status = read_chain(line, &opts, &verbosity, &count);
     if (only_one) BSON_APPEND_INT32(&opts, "limit", 1);
     if (status == 0 && verbosity != NULL) {
@@ -160,8 +183,9 @@ static int m_find_one(struct shell *sh, const struct shell_line *line) { return 
 
 static int m_count(struct shell *sh, const struct shell_line *line) {
     bson_t filter, body = BSON_INITIALIZER;
+    if (!optional_doc(&line->calls[0], 0, "the filter", &filter)) return EXIT_ERROR;
     BSON_APPEND_UTF8(&body, "count", line->collection);
-    if (shell_doc_arg(&line->calls[0], 0, &filter)) BSON_APPEND_DOCUMENT(&body, "query", &filter);
+    BSON_APPEND_DOCUMENT(&body, "query", &filter);
     int status = run_and_print(sh, &body, "n");
     bson_destroy(&body);
     return status;
@@ -172,9 +196,10 @@ static int m_distinct(struct shell *sh, const struct shell_line *line) {
     bson_iter_t it;
     bson_t filter, body = BSON_INITIALIZER;
     if (!shell_arg(call, 0, &it) || !BSON_ITER_HOLDS_UTF8(&it)) return wrong_args(call, "a field's name");
+    if (!optional_doc(call, 1, "the filter", &filter)) return EXIT_ERROR;
     BSON_APPEND_UTF8(&body, "distinct", line->collection);
     bson_append_iter(&body, "key", -1, &it);
-    if (shell_doc_arg(call, 1, &filter)) BSON_APPEND_DOCUMENT(&body, "query", &filter);
+    BSON_APPEND_DOCUMENT(&body, "query", &filter);
     int status = run_and_print(sh, &body, "values");
     bson_destroy(&body);
     return status;
@@ -188,7 +213,6 @@ static int print_reply(bool ok, bson_t *reply, const bson_error_t *error) {
         print_document(reply);
     } else {
         status = complain_of(error);
-        if (bson_has_field(reply, "writeErrors")) print_document(reply);
     }
     bson_destroy(reply);
     return status;
@@ -196,11 +220,12 @@ static int print_reply(bool ok, bson_t *reply, const bson_error_t *error) {
 
 static int m_insert_one(struct shell *sh, const struct shell_line *line) {
     const struct shell_call *call = &line->calls[0];
-    bson_t doc, reply;
+    bson_t doc, opts, reply;
     bson_error_t error;
     if (!shell_doc_arg(call, 0, &doc)) return wrong_args(call, "a document");
+    if (!optional_doc(call, 1, "the options", &opts)) return EXIT_ERROR;
     elmo_collection_t *c = elmo_get_collection(sh->db, sh->db_name, line->collection);
-    bool ok = elmo_collection_insert_one(c, &doc, NULL, &reply, &error);
+    bool ok = elmo_collection_insert_one(c, &doc, &opts, &reply, &error);
     elmo_collection_destroy(c);
     return print_reply(ok, &reply, &error);
 }
@@ -210,9 +235,10 @@ static int m_insert_many(struct shell *sh, const struct shell_line *line) {
     bson_iter_t it;
     bson_t options, body = BSON_INITIALIZER;
     if (!shell_arg(call, 0, &it) || !BSON_ITER_HOLDS_ARRAY(&it)) return wrong_args(call, "an array of documents");
+    if (!optional_doc(call, 1, "the options", &options)) return EXIT_ERROR;
     BSON_APPEND_UTF8(&body, "insert", line->collection);
     bson_append_iter(&body, "documents", -1, &it);
-    if (shell_doc_arg(call, 1, &options)) bson_concat(&body, &options);
+    bson_concat(&body, &options);
     int status = run_and_print(sh, &body, NULL);
     bson_destroy(&body);
     return status;
@@ -225,9 +251,9 @@ static int update(struct shell *sh, const struct shell_line *line, update_call c
     bson_t filter, change, opts, reply;
     bson_error_t error;
     if (!shell_doc_arg(call, 0, &filter) || !shell_doc_arg(call, 1, &change)) return wrong_args(call, "a filter and an update, both documents");
-    bool has_opts = shell_doc_arg(call, 2, &opts);
+    if (!optional_doc(call, 2, "the options", &opts)) return EXIT_ERROR;
     elmo_collection_t *c = elmo_get_collection(sh->db, sh->db_name, line->collection);
-    bool ok = call_update(c, &filter, &change, has_opts ? &opts : NULL, &reply, &error);
+    bool ok = call_update(c, &filter, &change, &opts, &reply, &error);
     elmo_collection_destroy(c);
     return print_reply(ok, &reply, &error);
 }
@@ -238,11 +264,12 @@ static int m_replace_one(struct shell *sh, const struct shell_line *line) { retu
 
 static int delete_docs(struct shell *sh, const struct shell_line *line, bool many) {
     const struct shell_call *call = &line->calls[0];
-    bson_t filter, reply;
+    bson_t filter, opts, reply;
     bson_error_t error;
     if (!shell_doc_arg(call, 0, &filter)) return wrong_args(call, "a filter ({} means every document)");
+    if (!optional_doc(call, 1, "the options", &opts)) return EXIT_ERROR;
     elmo_collection_t *c = elmo_get_collection(sh->db, sh->db_name, line->collection);
-    bool ok = many ? elmo_collection_delete_many(c, &filter, NULL, &reply, &error) : elmo_collection_delete_one(c, &filter, NULL, &reply, &error);
+    bool ok = many ? elmo_collection_delete_many(c, &filter, &opts, &reply, &error) : elmo_collection_delete_one(c, &filter, &opts, &reply, &error);
     elmo_collection_destroy(c);
     return print_reply(ok, &reply, &error);
 }
@@ -257,8 +284,9 @@ static int m_create_index(struct shell *sh, const struct shell_line *line) {
     bson_t key, options, spec = BSON_INITIALIZER, reply;
     bson_error_t error;
     if (!shell_doc_arg(call, 0, &key)) return wrong_args(call, "the keys, like {age: 1}");
+    if (!optional_doc(call, 1, "the options", &options)) return EXIT_ERROR;
     BSON_APPEND_DOCUMENT(&spec, "key", &key);
-    if (shell_doc_arg(call, 1, &options)) bson_concat(&spec, &options);
+    bson_concat(&spec, &options);
     elmo_collection_t *c = elmo_get_collection(sh->db, sh->db_name, line->collection);
     const bson_t *specs[] = {&spec};
     bool ok = elmo_collection_create_indexes_with_opts(c, specs, 1, NULL, &reply, &error);
@@ -310,8 +338,9 @@ static int m_create_collection(struct shell *sh, const struct shell_line *line) 
     bson_iter_t it;
     bson_t body = BSON_INITIALIZER, options;
     if (!shell_arg(&line->calls[0], 0, &it) || !BSON_ITER_HOLDS_UTF8(&it)) return wrong_args(&line->calls[0], "a name");
+    if (!optional_doc(&line->calls[0], 1, "the options", &options)) return EXIT_ERROR;
     bson_append_iter(&body, "create", -1, &it);
-    if (shell_doc_arg(&line->calls[0], 1, &options)) bson_concat(&body, &options);
+    bson_concat(&body, &options);
     int status = run_and_print(sh, &body, NULL);
     bson_destroy(&body);
     return status;
@@ -336,33 +365,33 @@ static int m_version(struct shell *sh, const struct shell_line *line) {
 }
 
 static const struct method collection_methods[] = {
-    {"find", m_find, "find({age: {$gt: 30}}, {name: 1}).sort({age: 1}).skip(0).limit(5); also .hint() .count() .explain(\"executionStats\")"},
-    {"findOne", m_find_one, "findOne({name: \"Ada\"})"},
-    {"countDocuments", m_count, "countDocuments({age: 36})"},
-    {"count", m_count, NULL},
-    {"estimatedDocumentCount", m_count, NULL},
-    {"distinct", m_distinct, "distinct(\"city\", {age: 36})"},
-    {"insertOne", m_insert_one, "insertOne({name: \"Ada\", age: 36})"},
-    {"insertMany", m_insert_many, "insertMany([{...}, {...}], {ordered: false})"},
-    {"updateOne", m_update_one, "updateOne({name: \"Ada\"}, {$inc: {age: 1}}, {upsert: true})"},
-    {"updateMany", m_update_many, "updateMany({}, {$set: {seen: true}})"},
-    {"replaceOne", m_replace_one, "replaceOne({_id: 1}, {name: \"Bob\"})"},
-    {"deleteOne", m_delete_one, "deleteOne({_id: 1})"},
-    {"deleteMany", m_delete_many, "deleteMany({age: {$lt: 18}})"},
-    {"createIndex", m_create_index, "createIndex({age: 1, name: -1}, {unique: true}); createIndex({title: \"text\"})"},
-    {"getIndexes", m_get_indexes, "getIndexes()"},
-    {"dropIndex", m_drop_index, "dropIndex(\"age_1\")"},
-    {"drop", m_drop, "drop()"},
-    {"stats", m_coll_stats, "stats()"},
-    {"validate", m_validate, "validate()"},
+    {"find", m_find, "find({age: {$gt: 30}}, {name: 1}).sort({age: 1}).skip(0).limit(5); also .hint() .count() .explain(\"executionStats\")", 2},
+    {"findOne", m_find_one, "findOne({name: \"Ada\"})", 2},
+    {"countDocuments", m_count, "countDocuments({age: 36})", 1},
+    {"count", m_count, NULL, 1},
+    {"estimatedDocumentCount", m_count, NULL, 0},
+    {"distinct", m_distinct, "distinct(\"city\", {age: 36})", 2},
+    {"insertOne", m_insert_one, "insertOne({name: \"Ada\", age: 36})", 2},
+    {"insertMany", m_insert_many, "insertMany([{...}, {...}], {ordered: false})", 2},
+    {"updateOne", m_update_one, "updateOne({name: \"Ada\"}, {$inc: {age: 1}}, {upsert: true})", 3},
+    {"updateMany", m_update_many, "updateMany({}, {$set: {seen: true}})", 3},
+    {"replaceOne", m_replace_one, "replaceOne({_id: 1}, {name: \"Bob\"})", 3},
+    {"deleteOne", m_delete_one, "deleteOne({_id: 1})", 2},
+    {"deleteMany", m_delete_many, "deleteMany({age: {$lt: 18}})", 2},
+    {"createIndex", m_create_index, "createIndex({age: 1, name: -1}, {unique: true}); createIndex({title: \"text\"})", 2},
+    {"getIndexes", m_get_indexes, "getIndexes()", 0},
+    {"dropIndex", m_drop_index, "dropIndex(\"age_1\")", 1},
+    {"drop", m_drop, "drop()", 0},
+    {"stats", m_coll_stats, "stats()", 0},
+    {"validate", m_validate, "validate()", 0},
 };
 static const struct method database_methods[] = {
-    {"getCollectionNames", m_names, "getCollectionNames()"},
-    {"createCollection", m_create_collection, "createCollection(\"users\")"},
-    {"runCommand", m_run_command, "runCommand({ping: 1})"},
-    {"stats", m_db_stats, "stats()"},
-    {"compact", m_compact, "compact()"},
-    {"version", m_version, "version()"},
+    {"getCollectionNames", m_names, "getCollectionNames()", 0},
+    {"createCollection", m_create_collection, "createCollection(\"users\")", 2},
+    {"runCommand", m_run_command, "runCommand({ping: 1})", 1},
+    {"stats", m_db_stats, "stats()", 0},
+    {"compact", m_compact, "compact()", 0},
+    {"version", m_version, "version()", 0},
 };
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
 
@@ -385,6 +414,10 @@ int shell_run_line(struct shell *sh, const struct shell_line *line) {
     size_t n = of_db ? COUNT(database_methods) : COUNT(collection_methods);
     for (size_t i = 0; i < n; i++) {
         if (strcmp(rows[i].name, line->calls[0].name) != 0) continue;
+        if (shell_arg_count(&line->calls[0]) > rows[i].args_max) {
+            return rows[i].args_max == 0 ? complain("%s() takes no arguments", rows[i].name)
+                                         : complain("%s() takes at most %d argument%s", rows[i].name, rows[i].args_max, rows[i].args_max == 1 ? "" : "s");
+        }
         if (line->call_count > 1 && strncmp(rows[i].name, "find", 4) != 0) return complain("nothing can follow %s()", rows[i].name);
         return rows[i].run(sh, line);
     }

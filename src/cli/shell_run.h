@@ -8,6 +8,7 @@ struct shell {
     elmo_t *db;
     char db_name[64];
     bool is_interactive;
+    bool is_inside;                /* of brackets that an earlier line opened */
     elmo_collection_t *collection; /* of `cursor` */
     elmo_cursor_t *cursor;         /* that `it` goes on with; NULL: none */
 };

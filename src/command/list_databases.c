@@ -1,16 +1,18 @@
 /* The listDatabases command: a database is there when it has a collection. */
 #include "command/fields.h"
 #include "command/requests.h"
+#include "eval/match.h"
 #include "doc/write.h"
 
 struct list_databases {
+    struct bdoc filter;
     bool name_only;
 };
 
 static const struct field fields[] = {
     {"listDatabases", FIELD_IGNORED, 0, FIELD_REQUIRED},
     {"nameOnly", FIELD_BOOL, offsetof(struct list_databases, name_only), 0},
-    {"filter", FIELD_REFUSED, 0, 0},
+    {"filter", FIELD_DOCUMENT, offsetof(struct list_databases, filter), 0},
     {"authorizedDatabases", FIELD_IGNORED, 0, 0},
 };
 
@@ -18,29 +20,41 @@ struct visit_ctx {
     struct op *op;
     struct kv_txn *txn;
     struct bbuild *array;
+    struct matcher matcher;
+    struct buf row;
     bool name_only;
     char name[64]; /* of the database being added up; names have at most 63 bytes */
     int64_t bytes, total;
 };
 
-static void append_row(struct visit_ctx *v) {
-    if (v->name[0] == '\0') return;
-    struct bbuild row = bbuild_push_doc(v->array);
+/* The database that `visit` has added up, if it matches. */
+static status append_row(struct visit_ctx *v, struct err *err) {
+    struct bbuild row;
+    bool matches = false;
+    if (v->name[0] == '\0') return ST_OK;
+    buf_clear(&v->row);
+    bbuild_begin(&row, &v->row);
     bbuild_str(&row, "name", v->name);
     if (!v->name_only) {
         bbuild_int64(&row, "sizeOnDisk", v->bytes);
         bbuild_bool(&row, "empty", v->bytes == 0);
     }
-    bbuild_close(&row);
-    v->total += v->bytes;
+    struct bdoc doc = bbuild_finish(&row);
+    if (doc.p == NULL) return RAISE(err, ST_NOMEM, "no memory to list databases");
+    TRY(match_doc(&v->matcher, doc, &matches, err));
+    if (matches) {
+        bbuild_push(v->array, (struct bval){doc.p, doc.len, B_DOCUMENT});
+        v->total += v->bytes;
+    }
     v->bytes = 0;
+    return ST_OK;
 }
 
 static status visit(void *ctx, struct collection *c, struct err *err) {
     struct visit_ctx *v = ctx;
     struct collection_stat stat = {0};
     if (!slice_equal(slice_str(v->name), c->ns.db)) {
-        append_row(v);
+        TRY(append_row(v, err));
         size_t n = c->ns.db.len < sizeof(v->name) - 1 ? c->ns.db.len : sizeof(v->name) - 1;
         memcpy(v->name, c->ns.db.p, n);
         v->name[n] = '\0';
@@ -51,16 +65,23 @@ static status visit(void *ctx, struct collection *c, struct err *err) {
 }
 
 static status run(struct command_call *call, struct err *err) {
-    struct list_databases cmd = {0};
-    struct kv_txn *txn = NULL;
+    struct list_databases cmd = {.filter = bdoc_empty};
+    struct visit_ctx v = {.op = call->op};
     TRY(fields_parse("listDatabases", call->body, fields, sizeof(fields) / sizeof(fields[0]), true, &cmd, err));
-    TRY(command_begin_read(call->op, &txn, err));
-    struct bbuild array = bbuild_open_array(call->reply, SLICE_LIT("databases"));
-    struct visit_ctx v = {.op = call->op, .txn = txn, .array = &array, .name_only = cmd.name_only};
-    status st = catalog_list(call->op, txn, SLICE_NONE, visit, &v, err);
-    append_row(&v);
-    bbuild_close(&array);
-    command_end_read(call->op, txn);
+    TRY(match_compile(call->op->mem, &call->op->arena, cmd.filter, &v.matcher, err));
+    v.name_only = cmd.name_only;
+    buf_init(&v.row, call->op->mem);
+    status st = command_begin_read(call->op, &v.txn, err);
+    if (st == ST_OK) {
+        struct bbuild array = bbuild_open_array(call->reply, SLICE_LIT("databases"));
+        v.array = &array;
+        st = catalog_list(call->op, v.txn, SLICE_NONE, visit, &v, err);
+        if (st == ST_OK) st = append_row(&v, err);
+        bbuild_close(&array);
+    }
+    command_end_read(call->op, v.txn);
+    buf_release(&v.row);
+    matcher_release(&v.matcher);
     if (!cmd.name_only) bbuild_int64(call->reply, "totalSize", v.total);
     return st;
 }

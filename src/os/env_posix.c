@@ -216,17 +216,17 @@ static status posix_sync_dir(struct env *env, const char *path, struct err *err)
 /* Resolves a path whose last component is missing, following it while it is a dangling link. `real` has PATH_MAX bytes. */
 static status resolve_missing(const char *path, char *real, struct err *err) {
     char at[PATH_MAX], dir[PATH_MAX], target[PATH_MAX];
-    if (strlen(path) >= sizeof(at)) return raise_errno(err, ENAMETOOLONG, "resolve", path);
+    if (strlen(path) >= sizeof(at)) return raise_errno(err, ENAMETOOLONG, "open", path);
     strcpy(at, path);
     for (int links = 0; links < LINKS_MAX; links++) {
         TRY(directory_of(at, dir, err));
-        if (realpath(dir, real) == NULL) return raise_errno(err, errno, "resolve", path);
+        if (realpath(dir, real) == NULL) return raise_errno(err, errno, "open", path);
         const char *slash = strrchr(at, '/');
         const char *name = slash != NULL ? slash + 1 : at;
         if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-            return raise_errno(err, ENOENT, "resolve", path);
+            return raise_errno(err, ENOENT, "open", path);
         size_t dir_len = strcmp(real, "/") == 0 ? 0 : strlen(real), name_len = strlen(name);
-        if (dir_len + 1 + name_len >= PATH_MAX) return raise_errno(err, ENAMETOOLONG, "resolve", path);
+        if (dir_len + 1 + name_len >= PATH_MAX) return raise_errno(err, ENAMETOOLONG, "open", path);
         real[dir_len] = '/';
         memcpy(real + dir_len + 1, name, name_len + 1);
         ssize_t n = readlink(real, target, sizeof(target) - 1);
@@ -235,18 +235,18 @@ static status resolve_missing(const char *path, char *real, struct err *err) {
         if (target[0] == '/') {
             memcpy(at, target, (size_t) n + 1);
         } else {
-            if (dir_len + 1 + (size_t) n >= PATH_MAX) return raise_errno(err, ENAMETOOLONG, "resolve", path);
+            if (dir_len + 1 + (size_t) n >= PATH_MAX) return raise_errno(err, ENAMETOOLONG, "open", path);
             memcpy(at, real, dir_len + 1);
             memcpy(at + dir_len + 1, target, (size_t) n + 1);
         }
     }
-    return raise_errno(err, ELOOP, "resolve", path);
+    return raise_errno(err, ELOOP, "open", path);
 }
 
 static status posix_real_path(struct env *env, const char *path, char **out, struct err *err) {
     char real[PATH_MAX];
     if (realpath(path, real) == NULL) {
-        if (errno != ENOENT) return raise_errno(err, errno, "resolve", path);
+        if (errno != ENOENT) return raise_errno(err, errno, "open", path);
         TRY(resolve_missing(path, real, err));
     }
     *out = mem_copy(env->mem, real, strlen(real) + 1);

@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 
+#include "base/codes.h"
 #include "base/hash.h"
 #include "storage/wal.h"
 
@@ -55,7 +56,7 @@ static status choose_slot(struct store *s, const struct slots *slots, struct sup
         return ST_OK;
     }
     bool is_ours = slots->state[0] == SUPERBLOCK_TORN || slots->state[1] == SUPERBLOCK_TORN;
-    if (s->file_len == 0) return RAISE(err, ST_INVALID, "%s is empty: not an elmo database", s->path);
+    if (s->file_len == 0) return RAISE(err, ST_INVALID, "%s is empty or too short: not an elmo database", s->path);
     if (!is_ours) return RAISE(err, ST_INVALID, "%s is not an elmo database", s->path);
     return RAISE(err, ST_CORRUPT, "%s: both superblocks are damaged", s->path);
 }
@@ -194,7 +195,7 @@ out:
 static status open_file(struct store *s, const struct store_opts *opts, struct err *err) {
     unsigned flags = opts->read_only ? FILE_READ_ONLY : opts->create ? FILE_CREATE : 0;
     status st = env_open(s->env, s->path, flags, &s->file, err);
-    if (st == ST_NOT_FOUND) return RAISE(err, ST_IO, "%s does not exist", s->path);
+    if (st == ST_NOT_FOUND) return err_raise(err, ST_IO, CODE_NamespaceNotFound, __FILE__, __LINE__, "there is no database at %s", s->path);
     TRY(st);
     st = s->file->ops->lock(s->file, opts->read_only ? FILE_LOCK_SHARED : FILE_LOCK_EXCLUSIVE, err);
     if (st == ST_BUSY) {
