@@ -9,7 +9,7 @@
 
 /* mem_fail checks that every piece is freed with the length that it was allocated with. */
 Test(mem_reuse, hands_out_what_was_asked_for_whatever_came_before) {
-    for (uint64_t seed = 1; seed <= 20; seed++) {
+    for (uint64_t seed = 1; seed <= 5; seed++) {
         struct chance c;
         struct mem_fail mf;
         struct mem_reuse *r;
@@ -19,7 +19,7 @@ Test(mem_reuse, hands_out_what_was_asked_for_whatever_came_before) {
         mem_fail_init(&mf, 0);
         cr_assert_eq(mem_reuse_new(&mf.mem, 8 << 20, &r, NULL), ST_OK);
         const struct mem *mem = mem_reuse_hook(r);
-        for (int step = 0; step < 600; step++) {
+        for (int step = 0; step < 200; step++) {
             size_t i = chance_below(&c, 40), n = (size_t) 1 << chance_below(&c, 24);
             n += chance_below(&c, n);
             if (chance_below(&c, 4) == 0) n = (size_t) 16384 << chance_below(&c, 9); /* the bounds of classes */
