@@ -9,11 +9,13 @@
 
 #define NUMBERS_AHEAD 4096
 
-/* A term's postings so far: a chain of pieces in the arena, newest first. */
+/* A term's postings so far: a chain of pieces in the arena, newest first, each twice as long as the one before: most terms occur once. */
+#define PIECE_MAX 64
+
 struct piece {
     struct piece *older;
-    uint32_t count;
-    struct posting postings[30];
+    uint32_t count, cap;
+    struct posting postings[];
 };
 
 struct builder_term {
@@ -35,6 +37,7 @@ struct text_builder {
     const struct mem *mem;
     size_t memory_max;
     struct arena arena, scratch; /* of the run; of one document */
+    struct analyzers analyzers;
     struct builder_term **buckets;
     uint32_t bucket_count, term_count;
     struct numbered *docs; /* newest first */
@@ -48,6 +51,7 @@ struct text_builder {
 static void release(struct text_builder *b) {
     arena_release(&b->arena);
     arena_release(&b->scratch);
+    analyzers_release(&b->analyzers);
     buf_release(&b->key);
     buf_release(&b->value);
     if (b->buckets != NULL) mem_free(b->mem, b->buckets, sizeof(*b->buckets) * BUCKETS);
@@ -63,6 +67,7 @@ status text_builder_new(const struct text_index *ix, struct kv_txn *snapshot, co
     b->memory_max = memory_max;
     arena_init(&b->arena, mem);
     arena_init(&b->scratch, mem);
+    analyzers_init(&b->analyzers, mem);
     buf_init(&b->key, mem);
     buf_init(&b->value, mem);
     b->buckets = mem_zalloc(mem, sizeof(*b->buckets) * BUCKETS);
@@ -108,10 +113,11 @@ static struct builder_term *find_term(struct text_builder *b, struct slice term)
 static status add_posting(struct text_builder *b, const struct term_score *ts, uint64_t number, struct err *err) {
     struct builder_term *t = find_term(b, ts->term);
     if (t == NULL) return RAISE(err, ST_NOMEM, "no memory to build a text index");
-    if (t->newest == NULL || t->newest->count == sizeof(t->newest->postings) / sizeof(t->newest->postings[0])) {
-        struct piece *piece = arena_new(&b->arena, struct piece);
+    if (t->newest == NULL || t->newest->count == t->newest->cap) {
+        uint32_t cap = t->newest == NULL ? 1 : t->newest->cap < PIECE_MAX ? t->newest->cap * 2 : PIECE_MAX;
+        struct piece *piece = arena_alloc(&b->arena, sizeof(*piece) + cap * sizeof(piece->postings[0]));
         if (piece == NULL) return RAISE(err, ST_NOMEM, "no memory to build a text index");
-        piece->older = t->newest;
+        *piece = (struct piece){.older = t->newest, .cap = cap};
         t->newest = piece;
     }
     t->newest->postings[t->newest->count++] = (struct posting){number, ts->score};
@@ -211,7 +217,7 @@ static status write_run(struct text_builder *b, struct err *err) {
 status text_builder_add(struct text_builder *b, struct slice locator, struct bdoc doc, struct err *err) {
     struct doc_terms terms;
     arena_reset(&b->scratch);
-    TRY(doc_terms_of(b->ix.spec, doc, &b->scratch, &terms, err));
+    TRY(doc_terms_of(b->ix.spec, doc, &b->analyzers, &b->scratch, &terms, err));
     if (terms.count == 0) return ST_OK;
     struct numbered *d = arena_new(&b->arena, struct numbered);
     uint8_t *copy = arena_copy(&b->arena, locator.p, locator.len);

@@ -1,25 +1,30 @@
 /* Consolidation: folding small blocks into full ones and dropping the postings of dead numbers, in bounded steps.
  *
  * A pass walks all postings once. Its state stands under kind 05:
- *   u8 format (1); u8 running; varint n, then n numbers (the first as it is, then differences): the dead numbers that this pass drops; varint blocks left by the last
- *   pass; the rest: the posting key, behind its kind byte, at which the pass goes on.
+ *   u8 format (1); u8 phase (0 idle, 1 folding, 2 sweeping); varint n, then n varints (the first number, then differences): the dead numbers that this
+ *   pass drops; varint blocks left by the last pass; the rest: the key, behind its kind byte, at which the pass goes on.
  *
  * N1  A pass drops exactly the numbers that it listed at its start, and deletes their marks at its end: a mark that comes meanwhile waits for the next pass.
- * N2  Blocks are immutable, and only consolidation deletes them: a step conflicts with nothing but another step. */
+ * N2  Blocks are immutable, and only consolidation deletes them: a step conflicts with nothing but another step.
+ * N3  Only neighbours in key order are folded together, so that folding never makes blocks overlap more than before.
+ * N4  An index with the stale flag is swept first: a number that its document does not have becomes a marked one, and in the end the flag goes. Writers
+ *     raise it only before the index is published, and only then may it be consolidated. */
 #include <stdlib.h>
 
 #include "base/varint.h"
 #include "index/key.h"
+#include "index/text/consolidate.h"
 #include "index/text/postings.h"
 
 #define STATE_FORMAT 1
 #define MARKS_MAX 16384      /* dropped by one pass */
-#define STEP_BLOCKS 4000     /* read by one step */
-#define PASS_MARKS_MIN 1000  /* marks, or */
-#define PASS_BLOCKS_MIN 4000 /* more blocks than twice those left and this, start a pass */
+
+static const struct consolidate_limits usual_limits = {.step_blocks = 4000, .step_locators = 4000, .marks_min = 1000, .blocks_min = 4000};
+
+enum phase { PHASE_IDLE, PHASE_FOLDING, PHASE_SWEEPING, PHASE_COUNT };
 
 struct state {
-    bool running;
+    enum phase phase;
     uint64_t *dead;
     size_t dead_count, dead_cap;
     uint64_t blocks_left;
@@ -28,6 +33,7 @@ struct state {
 
 struct step {
     const struct text_index *ix;
+    const struct consolidate_limits *limits;
     const struct mem *mem;
     struct kv_txn *txn;
     struct state state;
@@ -58,14 +64,14 @@ static status read_state(struct step *s) {
     const uint8_t *p = v.bytes.p, *end = p + v.bytes.len;
     uint64_t n = 0, number = 0, delta = 0;
     size_t used = 0;
-    bool ok = v.bytes.len > 2 && p[0] == STATE_FORMAT && (used = varint_get(p + 2, end, &n)) != 0 && n <= MARKS_MAX;
+    bool ok = v.bytes.len > 2 && p[0] == STATE_FORMAT && p[1] < PHASE_COUNT && (used = varint_get(p + 2, end, &n)) != 0 && n <= MARKS_MAX;
     if (ok) {
-        s->state.running = p[1] != 0;
+        s->state.phase = (enum phase) p[1];
         p += 2 + used;
         for (uint64_t i = 0; i < n && ok; i++) {
-            ok = (used = varint_get(p, end, &delta)) != 0;
+            ok = (used = varint_get(p, end, &delta)) != 0 && delta != 0 && delta < UINT64_MAX - number;
             p += used;
-            s->state.dead[s->state.dead_count++] = number += delta;
+            if (ok) s->state.dead[s->state.dead_count++] = number += delta;
         }
         ok = ok && (used = varint_get(p, end, &s->state.blocks_left)) != 0;
         p += used;
@@ -79,7 +85,7 @@ static status read_state(struct step *s) {
 static status write_state(struct step *s) {
     buf_clear(&s->value);
     (void) buf_append_u8(&s->value, STATE_FORMAT);
-    (void) buf_append_u8(&s->value, s->state.running);
+    (void) buf_append_u8(&s->value, (uint8_t) s->state.phase);
     (void) buf_append_varint(&s->value, s->state.dead_count);
     for (size_t i = 0; i < s->state.dead_count; i++) (void) buf_append_varint(&s->value, s->state.dead[i] - (i > 0 ? s->state.dead[i - 1] : 0));
     (void) buf_append_varint(&s->value, s->state.blocks_left);
@@ -147,8 +153,8 @@ static status write_pending(struct step *s) {
     return ST_OK;
 }
 
-/* Ends the term: rewrites what was taken when that makes fewer or shorter blocks. */
-static status end_term(struct step *s) {
+/* Ends a run of neighbours: rewrites what was taken when that makes fewer or shorter blocks. */
+static status end_run(struct step *s) {
     status st = s->taken > 1 || s->is_changed ? write_pending(s) : ST_OK;
     s->pending_count = 0;
     s->taken = 0;
@@ -164,12 +170,12 @@ static status take_block(struct step *s, struct slice key, const struct block_he
     if (!mem_grow(s->mem, &keys, &s->taken_cap, s->taken + 1, sizeof(*s->taken_keys))) return no_memory(s);
     s->taken_keys = keys;
     struct posting *at = s->pending + s->pending_count;
-    TRY(block_decode(head, at, s->err));
     size_t kept = 0;
+    TRY(block_decode(head, at, s->err));
     for (uint32_t i = 0; i < head->count; i++) {
         if (!is_dead(s, at[i].number)) at[kept++] = at[i];
     }
-    if (kept == head->count && head->count >= BLOCK_FULL * 3 / 4) return ST_OK; /* full and whole: it stays */
+    if (kept == head->count && head->count >= BLOCK_FULL * 3 / 4) return end_run(s); /* full and whole: it stays */
     uint8_t *copy = arena_copy(&s->arena, key.p, key.len);
     if (copy == NULL) return no_memory(s);
     s->taken_keys[s->taken++] = slice_of(copy, key.len);
@@ -185,7 +191,7 @@ static status visit_block(struct step *s, struct kv_cursor *c) {
     TRY(text_key_read_posting(s->ix, key, &term, &first, s->err));
     TRY(kv_cursor_value(c, &value, s->err));
     if (!slice_equal(term, buf_slice(&s->term))) {
-        TRY(end_term(s));
+        TRY(end_run(s));
         buf_clear(&s->term);
         if (!buf_append_slice(&s->term, term)) return no_memory(s);
     }
@@ -193,7 +199,7 @@ static status visit_block(struct step *s, struct kv_cursor *c) {
     return take_block(s, key, &head);
 }
 
-/* Walks up to STEP_BLOCKS blocks from the state's position; *ended when the pass is through. */
+/* Walks some blocks from the state's position; *ended when the pass is through. */
 static status walk(struct step *s, bool *ended) {
     struct kv_cursor *c = NULL;
     text_key(s->ix, &s->key, TEXT_POSTING);
@@ -204,7 +210,7 @@ static status walk(struct step *s, bool *ended) {
     struct kv_bounds bounds = {buf_slice(&s->key), buf_slice(&s->hi)};
     TRY(kv_cursor_open(s->txn, &bounds, &c, s->err));
     status st = kv_first(c, s->err);
-    for (int n = 0; st == ST_OK && n < STEP_BLOCKS; n++) {
+    for (uint32_t n = 0; st == ST_OK && n < s->limits->step_blocks; n++) {
         st = visit_block(s, c);
         if (st == ST_OK) st = kv_next(c, s->err);
     }
@@ -215,7 +221,7 @@ static status walk(struct step *s, bool *ended) {
         if (!buf_append(&s->state.position, key.p + prefix_len, key.len - prefix_len)) st = no_memory(s);
     }
     kv_cursor_close(c);
-    return status_failed(st) ? st : end_term(s);
+    return status_failed(st) ? st : end_run(s);
 }
 
 static status end_pass(struct step *s) {
@@ -224,9 +230,83 @@ static status end_pass(struct step *s) {
         if (s->key.failed) return no_memory(s);
         TRY(kv_delete(s->txn, buf_slice(&s->key), s->err));
     }
-    s->state.running = false;
+    s->state.phase = PHASE_IDLE;
     s->state.dead_count = 0;
     buf_clear(&s->state.position);
+    return ST_OK;
+}
+
+/* ---- sweeping ---- */
+
+/* A number that its locator does not have any more is marked. */
+static status sweep_number(struct step *s, struct kv_cursor *c, size_t prefix_len) {
+    struct slice key = kv_cursor_key(c), locator;
+    struct kv_value v = KV_VALUE_INIT;
+    uint64_t number, found = 0;
+    TRY(text_key_read_number(key, prefix_len, &number, s->err));
+    TRY(kv_cursor_value(c, &locator, s->err));
+    text_key_locator(s->ix, &s->value, locator);
+    if (s->value.failed) return no_memory(s);
+    status st = kv_get(s->txn, buf_slice(&s->value), &v, s->err);
+    if (st == ST_OK) st = text_value_read_number(v.bytes, &found, s->err);
+    kv_value_release(&v);
+    if (status_failed(st)) return st;
+    if (found == number) return ST_OK;
+    TRY(kv_delete(s->txn, key, s->err));
+    text_key_number(s->ix, &s->value, TEXT_MARK, number);
+    return s->value.failed ? no_memory(s) : kv_put(s->txn, buf_slice(&s->value), SLICE_NONE, s->err);
+}
+
+static status sweep(struct step *s) {
+    struct kv_cursor *c = NULL;
+    text_key(s->ix, &s->key, TEXT_LOCATOR);
+    size_t prefix_len = s->key.len;
+    (void) buf_append_slice(&s->key, buf_slice(&s->state.position));
+    text_key(s->ix, &s->hi, TEXT_LOCATOR + 1);
+    if (s->key.failed || s->hi.failed) return no_memory(s);
+    struct kv_bounds bounds = {buf_slice(&s->key), buf_slice(&s->hi)};
+    TRY(kv_cursor_open(s->txn, &bounds, &c, s->err));
+    status st = kv_first(c, s->err);
+    for (uint32_t n = 0; st == ST_OK && n < s->limits->step_locators; n++) {
+        st = sweep_number(s, c, prefix_len);
+        if (st == ST_OK) st = kv_next(c, s->err);
+    }
+    bool ended = st == ST_END;
+    buf_clear(&s->state.position);
+    if (st == ST_OK && !buf_append(&s->state.position, kv_cursor_key(c).p + prefix_len, kv_cursor_key(c).len - prefix_len)) st = no_memory(s);
+    kv_cursor_close(c);
+    if (status_failed(st) || !ended) return st;
+    s->state.phase = PHASE_IDLE;
+    text_key(s->ix, &s->key, TEXT_STALE);
+    return s->key.failed ? no_memory(s) : kv_delete(s->txn, buf_slice(&s->key), s->err);
+}
+
+/* ---- a step ---- */
+
+static status has_stale_flag(struct step *s, bool *has) {
+    struct kv_value v = KV_VALUE_INIT;
+    text_key(s->ix, &s->key, TEXT_STALE);
+    if (s->key.failed) return no_memory(s);
+    status st = kv_get(s->txn, buf_slice(&s->key), &v, s->err);
+    *has = st == ST_OK;
+    kv_value_release(&v);
+    return status_failed(st) ? st : ST_OK;
+}
+
+/* What is to be done next; ST_END: nothing. */
+static status choose_phase(struct step *s, uint64_t blocks) {
+    bool is_stale = false;
+    if (s->state.phase != PHASE_IDLE) return ST_OK;
+    TRY(has_stale_flag(s, &is_stale));
+    if (is_stale) {
+        s->state.phase = PHASE_SWEEPING;
+        return ST_OK;
+    }
+    TRY(list_dead(s));
+    uint64_t marks_min = s->limits->marks_min + blocks / 32;
+    if (marks_min > MARKS_MAX) marks_min = MARKS_MAX;
+    if (s->state.dead_count < marks_min && blocks < 2 * s->state.blocks_left + s->limits->blocks_min) return ST_END;
+    s->state.phase = PHASE_FOLDING;
     return ST_OK;
 }
 
@@ -235,15 +315,13 @@ static status run_step(struct step *s, bool *more) {
     bool ended = false;
     TRY(read_state(s));
     TRY(estimate_blocks(s, &blocks));
-    if (!s->state.running) {
-        TRY(list_dead(s));
-        if (s->state.dead_count < PASS_MARKS_MIN && blocks < 2 * s->state.blocks_left + PASS_BLOCKS_MIN) return ST_END;
-        s->state.running = true;
-    }
-    TRY(walk(s, &ended));
-    if (ended) {
-        TRY(end_pass(s));
-        s->state.blocks_left = blocks; /* too many by what this step folded, at most */
+    TRY(choose_phase(s, blocks));
+    if (s->state.phase == PHASE_SWEEPING) {
+        TRY(sweep(s));
+    } else {
+        TRY(walk(s, &ended));
+        if (ended) TRY(end_pass(s));
+        if (ended) s->state.blocks_left = blocks; /* too many by what this step folded, at most */
     }
     *more = !ended;
     return write_state(s);
@@ -261,8 +339,8 @@ static void release(struct step *s) {
     arena_release(&s->arena);
 }
 
-status text_consolidate(const struct text_index *ix, const struct mem *mem, bool *more, struct err *err) {
-    struct step s = {.ix = ix, .mem = mem, .err = err};
+status text_consolidate_step(const struct text_index *ix, const struct mem *mem, const struct consolidate_limits *limits, bool *more, struct err *err) {
+    struct step s = {.ix = ix, .limits = limits, .mem = mem, .err = err};
     *more = false;
     buf_init(&s.key, mem);
     buf_init(&s.hi, mem);
@@ -285,3 +363,5 @@ status text_consolidate(const struct text_index *ix, const struct mem *mem, bool
     err_clear(err);
     return ST_OK;
 }
+
+status text_consolidate(const struct text_index *ix, const struct mem *mem, bool *more, struct err *err) { return text_consolidate_step(ix, mem, &usual_limits, more, err); }

@@ -1,13 +1,15 @@
 /* The bytes of a text index; see postings.h. */
 #include "index/text/postings.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/endian.h"
 #include "base/varint.h"
 #include "index/key.h"
 
-#define BLOCK_FORMAT 1
+#define BLOCK_SEVERAL 1
+#define BLOCK_ONE 2
 #define BLOCK_COUNT_MAX (1u << 20) /* more in one block is damage */
 #define DISTINCT_MAX 255
 
@@ -47,8 +49,15 @@ void text_key_posting(const struct text_index *ix, struct buf *key, struct slice
 void text_key_sequence(const struct text_index *ix, struct buf *key) { text_key(ix, key, TEXT_KIND_END); }
 
 status text_key_read_number(struct slice key, size_t prefix_len, uint64_t *number, struct err *err) {
-    if (key.len > prefix_len && ordered_get(key.p + prefix_len, key.p + key.len, number) == key.len - prefix_len) return ST_OK;
-    return RAISE(err, ST_CORRUPT, "a text index has a key without a number");
+    uint64_t v = 0;
+    if (key.len <= prefix_len || ordered_get(key.p + prefix_len, key.p + key.len, &v) != key.len - prefix_len || v == 0 || v == UINT64_MAX)
+        return RAISE(err, ST_CORRUPT, "a text index has a key without a number");
+    *number = v;
+    return ST_OK;
+}
+
+status text_value_read_number(struct slice value, uint64_t *number, struct err *err) {
+    return value.len != 0 ? text_key_read_number(value, 0, number, err) : RAISE(err, ST_CORRUPT, "a text index has a locator without a number");
 }
 
 status text_key_read_posting(const struct text_index *ix, struct slice key, struct slice *term, uint64_t *first, struct err *err) {
@@ -84,10 +93,17 @@ static uint32_t distinct_scores(const struct posting *postings, uint32_t n, doub
 
 static void append_double(struct buf *out, double d) { (void) buf_append(out, &d, sizeof(d)); }
 
+static status encode_one(const struct posting *posting, struct buf *out, struct err *err) {
+    (void) buf_append_u8(out, BLOCK_ONE);
+    append_double(out, posting->score);
+    return out->failed ? RAISE(err, ST_NOMEM, "no memory for a block of postings") : ST_OK;
+}
+
 status block_encode(const struct posting *postings, uint32_t n, struct buf *out, struct err *err) {
+    if (n == 1) return encode_one(postings, out, err);
     double table[DISTINCT_MAX], score_max = postings[0].score;
     for (uint32_t i = 1; i < n; i++) score_max = postings[i].score > score_max ? postings[i].score : score_max;
-    (void) buf_append_u8(out, BLOCK_FORMAT);
+    (void) buf_append_u8(out, BLOCK_SEVERAL);
     (void) buf_append_varint(out, n);
     (void) buf_append_varint(out, postings[n - 1].number - postings[0].number);
     append_double(out, score_max);
@@ -112,14 +128,24 @@ status block_read_head(struct slice value, uint64_t first, struct block_head *ou
     const uint8_t *p = value.p, *end = p + value.len;
     uint64_t count, range;
     size_t used;
-    if (value.len == 0 || *p++ != BLOCK_FORMAT) return damaged(err, "unknown format");
-    if ((used = varint_get(p, end, &count)) == 0 || count == 0 || count > BLOCK_COUNT_MAX) return damaged(err, "count");
-    p += used;
-    if ((used = varint_get(p, end, &range)) == 0 || range > UINT64_MAX - first || range < count - 1) return damaged(err, "range");
-    p += used;
-    if (end - p < 8) return damaged(err, "too short");
-    *out = (struct block_head){.first = first, .last = first + range, .count = (uint32_t) count, .rest = slice_of(p + 8, (size_t) (end - p) - 8)};
-    memcpy(&out->score_max, p, 8);
+    struct block_head head = {.first = first, .last = first, .count = 1};
+    if (value.len == 9 && *p == BLOCK_ONE) {
+        memcpy(&head.score_max, p + 1, 8);
+    } else {
+        if (value.len == 0 || *p++ != BLOCK_SEVERAL) return damaged(err, "unknown format");
+        if ((used = varint_get(p, end, &count)) == 0 || count < 2 || count > BLOCK_COUNT_MAX) return damaged(err, "count");
+        p += used;
+        if ((used = varint_get(p, end, &range)) == 0 || range >= UINT64_MAX - first || range < count - 1) return damaged(err, "range");
+        p += used;
+        /* count - 1 numbers, the table's length, a score or an index each: what is decoded is bounded by what is there */
+        if (end - p < 8 || (uint64_t) (end - p) - 8 < 2 * count) return damaged(err, "too short");
+        head.last = first + range;
+        head.count = (uint32_t) count;
+        head.rest = slice_of(p + 8, (size_t) (end - p) - 8);
+        memcpy(&head.score_max, p, 8);
+    }
+    if (!(head.score_max >= 0 && head.score_max < HUGE_VAL)) return damaged(err, "score");
+    *out = head;
     return ST_OK;
 }
 
@@ -137,6 +163,7 @@ static status decode_scores(const struct block_head *head, const uint8_t *p, con
             at = p + (size_t) idx * 8;
         }
         memcpy(&out[i].score, at, 8);
+        if (!(out[i].score >= 0 && out[i].score <= head->score_max)) return damaged(err, "a score above the block's best");
     }
     return ST_OK;
 }
@@ -144,6 +171,10 @@ static status decode_scores(const struct block_head *head, const uint8_t *p, con
 status block_decode(const struct block_head *head, struct posting *out, struct err *err) {
     const uint8_t *p = head->rest.p, *end = p + head->rest.len;
     uint64_t number = head->first, delta;
+    if (head->rest.len == 0) {
+        out[0] = (struct posting){head->first, head->score_max};
+        return ST_OK;
+    }
     out[0].number = number;
     for (uint32_t i = 1; i < head->count; i++) {
         size_t used = varint_get(p, end, &delta);

@@ -7,9 +7,11 @@
  *   04 number            -> (empty)               delete mark: the number is dead, its postings may still stand
  *   05                   -> consolidation state   (consolidate.c)
  *   06                   -> (empty)               stale flag: a writer met a document of a build that was not published yet (T1)
- * Numbers in keys are ordered varints (base/varint.h), terms are UTF-8 without NUL.
+ * Numbers in keys are ordered varints (base/varint.h), from 1 to 2^64 - 2; terms are UTF-8 without NUL.
  *
- * A block:
+ * A block of one posting, as writers make them:
+ *   u8 format (2); f64 score.
+ * A block of several:
  *   u8 format (1); varint count n; varint last - first; f64 greatest score;
  *   n - 1 varints: number - previous number (the first number stands in the key);
  *   varint d: distinct scores, or 0; d > 0: d doubles ascending, then n bytes of index; d = 0: n doubles.
@@ -35,7 +37,7 @@ struct block_head {
     uint64_t first, last;
     uint32_t count;
     double score_max;
-    struct slice rest; /* what follows the head */
+    struct slice rest; /* what follows the head; len 0: a block of one posting */
 };
 
 /* Each clears `key` and writes a whole key. */
@@ -49,6 +51,8 @@ void text_key_sequence(const struct text_index *ix, struct buf *key);
 
 /* Reads the number at the end of a key; `prefix_len`: what stands before it. ST_CORRUPT when it is none. */
 status text_key_read_number(struct slice key, size_t prefix_len, uint64_t *number, struct err *err);
+/* Reads the value of a kind 02 entry. */
+status text_value_read_number(struct slice value, uint64_t *number, struct err *err);
 /* Splits the key of a posting block: term and first number. */
 status text_key_read_posting(const struct text_index *ix, struct slice key, struct slice *term, uint64_t *first, struct err *err);
 

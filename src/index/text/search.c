@@ -5,9 +5,8 @@
  * pruning; Ding and Suel, 2011). A later number with an equal score loses, so that a bound must be beaten. */
 #include <stdlib.h>
 
-
-#include "base/varint.h"
 #include "index/key.h"
+#include "index/text/postings.h"
 #include "index/text/query.h"
 #include "index/text/stream.h"
 
@@ -35,6 +34,7 @@ struct text_search {
     bool is_ranked_done;
     struct buf key;
     struct kv_value locator;
+    struct analyzers folding;  /* for documents that must be looked at */
     struct arena scratch;
 };
 
@@ -92,8 +92,10 @@ status text_search_open(const struct text_index *ix, struct kv_txn *txn, const s
     s->opts = *opts;
     buf_init(&s->key, mem);
     arena_init(&s->scratch, mem);
+    query_analyzers_init(q, mem, &s->folding);
     TRY_OUT(open_streams(s, &q->terms, &s->streams, &s->stream_count, err));
-    TRY_OUT(open_streams(s, &q->negated_terms, &s->negated, &s->negated_count, err));
+    /* a negated word written in another way excludes nothing when case or diacritics count: the document tells */
+    if (s->stream_count != 0 && !query_is_sensitive(q)) TRY_OUT(open_streams(s, &q->negated, &s->negated, &s->negated_count, err));
     TRY_OUT(open_marks(s, err));
     TRY_OUT(read_stale_flag(s, err));
     *out = s;
@@ -117,6 +119,7 @@ void text_search_close(struct text_search *s) {
     kv_cursor_close(s->marks);
     mem_free(s->mem, s->hits, s->hit_cap * sizeof(*s->hits));
     buf_release(&s->key);
+    analyzers_release(&s->folding);
     arena_release(&s->scratch);
     mem_delete(s->mem, s);
 }
@@ -162,7 +165,8 @@ static status is_current(struct text_search *s, uint64_t number, bool *current, 
     text_key_locator(&s->ix, &s->key, s->locator.bytes);
     if (s->key.failed) return RAISE(err, ST_NOMEM, "no memory for a text search");
     status st = kv_get(s->txn, buf_slice(&s->key), &v, err);
-    *current = st == ST_OK && ordered_get(v.bytes.p, v.bytes.p + v.bytes.len, &found) != 0 && found == number;
+    if (st == ST_OK) st = text_value_read_number(v.bytes, &found, err);
+    *current = st == ST_OK && found == number;
     kv_value_release(&v);
     return status_failed(st) ? st : ST_OK;
 }
@@ -170,7 +174,6 @@ static status is_current(struct text_search *s, uint64_t number, bool *current, 
 /* Phrases and sensitive words are decided by the document, which lies under the collection's own prefix. */
 static status check_document(struct text_search *s, bool *matches, struct err *err) {
     struct kv_value v = KV_VALUE_INIT;
-    double score;
     *matches = false;
     buf_clear(&s->key);
     key_append_prefix(&s->key, s->ix.collection_id, 0);
@@ -178,25 +181,26 @@ static status check_document(struct text_search *s, bool *matches, struct err *e
     status st = kv_get(s->txn, buf_slice(&s->key), &v, err);
     if (st == ST_OK) {
         arena_reset(&s->scratch);
-        st = text_query_matches(&s->ix, s->query, bdoc_of(v.bytes.p), &s->scratch, matches, &score, err);
+        struct bdoc doc = {v.bytes.p, (uint32_t) v.bytes.len};
+        st = query_check_document(&s->ix, s->query, doc, &s->folding, &s->scratch, matches, err);
     }
     kv_value_release(&v);
     return st == ST_NOT_FOUND ? ST_OK : st;
 }
 
 static status is_hit(struct text_search *s, uint64_t number, bool *hit, struct err *err) {
-    bool no = false;
+    bool no = false, needs_document = query_needs_document(s->query);
     *hit = false;
     TRY(is_marked(s, number, &no, err));
     for (uint32_t i = 0; i < s->negated_count && !no; i++) TRY(stream_has(&s->negated[i], number, &no, err));
     if (no) return ST_OK;
     *hit = true;
-    if (!s->is_stale && !s->query->needs_document) return ST_OK;
+    if (!s->is_stale && !needs_document) return ST_OK;
     status st = read_locator(s, number, err);
     *hit = st == ST_OK;
     if (st != ST_OK) return st == ST_NOT_FOUND ? ST_OK : st;
     if (s->is_stale) TRY(is_current(s, number, hit, err));
-    if (*hit && s->query->needs_document) TRY(check_document(s, hit, err));
+    if (*hit && needs_document) TRY(check_document(s, hit, err));
     return ST_OK;
 }
 
@@ -239,7 +243,7 @@ static bool take_number(struct text_search *s, uint64_t hi, struct hit *out) {
         struct stream *t = &s->streams[i];
         if (!t->is_done && t->is_decoded && t->at < t->count && t->postings[t->at].number < least) least = t->postings[t->at].number;
     }
-    if (least > hi) return false;
+    if (least > hi || least == UINT64_MAX) return false;
     *out = (struct hit){least, 0};
     for (uint32_t i = 0; i < s->stream_count; i++) {
         struct stream *t = &s->streams[i];
@@ -313,7 +317,6 @@ static status rank(struct text_search *s, struct err *err) {
             TRY(is_hit(s, h.number, &hit, err));
             if (hit) TRY(keep_hit(s, h, err));
         }
-        if (hi == UINT64_MAX) break;
     }
     if (s->hit_count != 0) qsort(s->hits, s->hit_count, sizeof(*s->hits), compare_hits);
     s->is_ranked_done = true;
@@ -324,13 +327,14 @@ static status rank(struct text_search *s, struct err *err) {
 
 static status next_in_order(struct text_search *s, struct hit *out, struct err *err) {
     for (;;) {
-        uint64_t lo;
+        uint64_t lo, hi;
         double bound;
         bool hit = false;
         if (s->range_end == 0) {
-            TRY(next_range(s, &lo, &s->range_end, &bound, err));
+            TRY(next_range(s, &lo, &hi, &bound, err));
             TRY(decode_range(s, lo, err));
-            s->next_number = s->range_end + 1;
+            s->range_end = hi;
+            s->next_number = hi + 1;
         }
         while (take_number(s, s->range_end, out)) {
             TRY(is_hit(s, out->number, &hit, err));
@@ -364,8 +368,8 @@ status text_estimate(const struct text_index *ix, struct kv_txn *txn, const stru
     struct buf lo, hi;
     status st = ST_OK;
     *documents = 0;
-    buf_init(&lo, mem_default());
-    buf_init(&hi, mem_default());
+    buf_init(&lo, q->mem);
+    buf_init(&hi, q->mem);
     for (uint32_t i = 0; i < q->terms.count && st == ST_OK; i++) {
         struct kv_estimate e = {0};
         text_key_term(ix, &lo, q->terms.items[i]);

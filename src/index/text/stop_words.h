@@ -6,6 +6,8 @@
 
 #include "base/slice.h"
 
+#define STOP_WORD_LEN_MAX 16
+
 /* `word` in lower case. */
 bool stop_word_english(struct slice word);
 

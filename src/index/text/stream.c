@@ -5,7 +5,6 @@
 
 #include "index/key.h"
 
-
 static status load_group(struct stream *s, struct err *err);
 
 status stream_open(struct stream *s, const struct text_index *ix, struct kv_txn *txn, struct slice term, const struct mem *mem, struct err *err) {
@@ -63,7 +62,7 @@ static status take_block(struct stream *s, struct block_head *head, struct err *
     struct stream_block *b = &s->blocks[s->block_count++];
     b->head = *head;
     b->rest_at = s->bytes.len;
-    if (!buf_append_slice(&s->bytes, head->rest)) return RAISE(err, ST_NOMEM, "no memory for a text search");
+    if (head->rest.len != 0 && !buf_append_slice(&s->bytes, head->rest)) return RAISE(err, ST_NOMEM, "no memory for a text search");
     s->count += head->count;
     if (head->last > s->last) s->last = head->last;
     if (head->score_max > s->score_max) s->score_max = head->score_max;
@@ -111,7 +110,7 @@ static status decode_group(struct stream *s, struct err *err) {
     s->postings = postings;
     for (size_t i = 0; i < s->block_count; i++) {
         struct block_head head = s->blocks[i].head;
-        head.rest.p = s->bytes.p + s->blocks[i].rest_at;
+        if (head.rest.len != 0) head.rest.p = s->bytes.p + s->blocks[i].rest_at;
         TRY(block_decode(&head, s->postings + at, err));
         at += head.count;
     }

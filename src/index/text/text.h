@@ -1,7 +1,7 @@
 /* A text index: documents' words as postings in the same keyspace and the same transaction. Layout and formulas: docs/FORMAT.md.
  *
- * A document gets a number from kv_sequence (an update is a new number). A transaction only adds: small immutable blocks keyed
- * (term, first number) and a delete mark per number; so concurrent inserts of common words never conflict. text_consolidate, an
+ * A document gets a number from kv_sequence (an update is a new number). A transaction only adds: blocks of one posting keyed
+ * (term, number) and a delete mark per number; so concurrent inserts of common words never conflict. text_consolidate, an
  * ordinary transaction, folds small blocks into full ones and drops marked numbers.
  *
  * T1  A number is live when it has no delete mark and, if the index carries the stale flag, when its locator's number is it.
@@ -20,7 +20,8 @@ struct text_index {
     const struct index_spec *spec;
 };
 
-/* Old and new state of one document (p NULL: none), whose locator is given. Part of the caller's transaction. Documents whose indexed text did not change cost nothing. */
+/* Old and new state of one document (p NULL: none), whose locator is given. Part of the caller's transaction. A document whose indexed text did not change costs a
+ * comparison. 17261, 17262: its language field is no string, or names a language that is not supported. */
 status text_write(const struct text_index *ix, struct kv_txn *txn, struct slice locator, struct bdoc old_doc, struct bdoc new_doc, struct arena *scratch, struct err *err);
 
 /* Building on existing data: add documents in any order, finish writes full blocks through kv_bulk. Memory is bounded by `memory_max`: runs are spilled as blocks. */
@@ -53,7 +54,8 @@ status text_query_matches(const struct text_index *ix, const struct text_query *
 /* About how many documents match; from statistics. */
 status text_estimate(const struct text_index *ix, struct kv_txn *txn, const struct text_query *q, uint64_t *documents, struct err *err);
 
-/* Folds small blocks into full ones: one bounded step in a transaction of its own; *more tells that there is more to do. A conflict is not an error: nothing was done. */
+/* Folds small blocks into full ones and drops what deleted documents left: one bounded step in a transaction of its own; *more tells that there is more to do,
+ * false also when nothing is due. A conflict with another step is not an error: nothing was done. Only for an index that is published (ready). */
 status text_consolidate(const struct text_index *ix, const struct mem *mem, bool *more, struct err *err);
 
 /* Verifies that every document is represented by exactly one live number and that the postings of the live numbers are those that the
