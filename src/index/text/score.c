@@ -157,7 +157,7 @@ static status find_entry(struct adder *a, struct slice term, uint32_t *out, stru
 
 static status add_term(void *ctx, struct slice term, struct slice raw, struct err *err) {
     struct adder *a = ctx;
-    uint32_t idx;
+    uint32_t idx = 0;
     (void) raw;
     TRY(find_entry(a, term, &idx, err));
     struct entry *e = &a->entries[idx];
