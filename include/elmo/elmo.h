@@ -85,7 +85,8 @@ ELMO_API const char *elmo_collection_get_name (elmo_collection_t *c);
 ELMO_API bool elmo_collection_drop (elmo_collection_t *c, bson_error_t *error);
 
 /* Inserts one document; `_id` (an ObjectId) is added when missing. Reply: {insertedCount: 1, insertedId}.
- * opts: bypassDocumentValidation. Errors: 11000 duplicate key, 22 invalid BSON (with its place), 10334 larger than 16 MiB. */
+ * opts: bypassDocumentValidation. Errors: 11000 duplicate key, 22 invalid BSON (with its place), 2 larger than 16 MiB, nested deeper than 180, or with an
+ * `_id` that cannot be one. */
 ELMO_API bool elmo_collection_insert_one (elmo_collection_t *c, const bson_t *doc, const bson_t *opts, bson_t *reply, bson_error_t *error);
 
 /* Inserts n documents, with one sync. opts: ordered (default true: stop at the first that fails; false: try all). Reply: {insertedCount, writeErrors: [{index, code,

@@ -1,5 +1,6 @@
 /* Opening and closing a database, and commands. */
-#include <strings.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "api/handles.h"
 #include "base/codes.h"
@@ -103,6 +104,16 @@ static status open_storage(struct elmo *db, const char *path, struct lsm_opts *o
     return st;
 }
 
+/* Storage's messages tell the place inside of the file; here is known which file. */
+static void name_the_file(const char *path, struct err *err) {
+    char text[ERR_TEXT_LEN];
+    if (path == NULL || strstr(err->text, path) != NULL) return;
+    const char *name = strrchr(path, '/') != NULL ? strrchr(path, '/') + 1 : path;
+    if (strstr(err->text, name) != NULL) return;
+    (void) snprintf(text, sizeof(text), "%.150s: %.*s", path, (int) (sizeof(text) - 160), err->text);
+    memcpy(err->text, text, sizeof(text));
+}
+
 static status open_database(const char *path, const bson_t *opts, struct elmo **out, struct err *err) {
     const struct mem *mem = mem_default();
     struct lsm_opts lsm;
@@ -113,6 +124,7 @@ static status open_database(const char *path, const bson_t *opts, struct elmo **
     atomic_init(&db->ref_count, 1);
     status st = open_storage(db, path, &lsm, err);
     if (st != ST_OK) {
+        name_the_file(path, err);
         mem_delete(mem, db);
         return st;
     }

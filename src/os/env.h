@@ -9,7 +9,7 @@
  *   E2  write_at writes all or fails; on failure any part may have been written. Bytes are not durable before sync returns ST_OK.
  *   E3  sync makes the bytes and the length of this file durable. After a failed sync nothing may be assumed about unsynced bytes.
  *   E4  A created or removed name is durable only after sync_dir of its directory.
- *   E5  Errors carry the path and the operating system's text. ENOSPC and EDQUOT are ST_NO_SPACE.
+ *   E5  Errors carry the path and the operating system's text. ENOSPC, EDQUOT and EFBIG are ST_NO_SPACE.
  *   E6  Files may be read by several threads at once, also beside one writer of other ranges.
  *   E7  Interrupted calls are restarted inside.
  *   E8  A file may be closed after its env is gone only in env_posix; the others want their files closed first.

@@ -37,7 +37,7 @@ static struct posix_file *file_of(struct file *f) { return (struct posix_file *)
 
 static status raise_errno(struct err *err, int e, const char *what, const char *path) {
     char text[128];
-    status st = e == ENOSPC || e == EDQUOT ? ST_NO_SPACE : e == ENOMEM ? ST_NOMEM : ST_IO;
+    status st = e == ENOSPC || e == EDQUOT || e == EFBIG ? ST_NO_SPACE : e == ENOMEM ? ST_NOMEM : ST_IO;
     return RAISE(err, st, "%s %s: %s", what, path, strerror_r(e, text, sizeof(text)));
 }
 
