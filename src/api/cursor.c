@@ -14,6 +14,7 @@ static struct elmo_cursor *new_cursor(struct elmo *db) {
     struct elmo_cursor *cur = mem_new(db->mem, struct elmo_cursor);
     if (cur == NULL) return NULL;
     cur->db = elmo_ref(db);
+    cur->doc = (bson_t *) (void *) (cur->room + (-(uintptr_t) cur->room & (_Alignof(bson_t) - 1)));
     buf_init(&cur->rows, db->mem);
     return cur;
 }
@@ -104,8 +105,8 @@ bool elmo_cursor_next(elmo_cursor_t *cur, const bson_t **doc) {
     resume_clock(cur);
     status st = next_row(cur, &d);
     stop_clock(cur);
-    if (st == ST_OK && bson_init_static(&cur->doc, d.p, d.len)) {
-        *doc = &cur->doc;
+    if (st == ST_OK && bson_init_static(cur->doc, d.p, d.len)) {
+        *doc = cur->doc;
         return true;
     }
     if (st == ST_OK) (void) RAISE(&cur->err, ST_CORRUPT, "a stored document is not BSON");

@@ -114,8 +114,7 @@ static void name_the_file(const char *path, struct err *err) {
     memcpy(err->text, text, sizeof(text));
 }
 
-static status open_database(const char *path, const bson_t *opts, struct elmo **out, struct err *err) {
-    const struct mem *mem = mem_default();
+static status open_database(const char *path, const bson_t *opts, const struct mem *mem, struct elmo **out, struct err *err) {
     struct lsm_opts lsm;
     TRY(parse_opts(opts, &lsm, err));
     struct elmo *db = mem_new(mem, struct elmo);
@@ -139,11 +138,13 @@ static status open_database(const char *path, const bson_t *opts, struct elmo **
     return ST_OK;
 }
 
-bool elmo_open(const char *path, const bson_t *opts, elmo_t **db, bson_error_t *error) {
+bool api_open(const char *path, const bson_t *opts, const struct mem *mem, elmo_t **db, bson_error_t *error) {
     struct err err = ERR_INIT;
     *db = NULL;
-    return api_answer(open_database(path, opts, db, &err), &err, (struct bdoc){0}, NULL, error);
+    return api_answer(open_database(path, opts, mem, db, &err), &err, (struct bdoc){0}, NULL, error);
 }
+
+bool elmo_open(const char *path, const bson_t *opts, elmo_t **db, bson_error_t *error) { return api_open(path, opts, mem_default(), db, error); }
 
 void elmo_close(elmo_t *db) {
     if (db == NULL || atomic_exchange_explicit(&db->is_closed, true, memory_order_acq_rel)) return;

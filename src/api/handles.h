@@ -36,11 +36,15 @@ struct elmo_cursor {
     struct buf rows;
     size_t rows_at;
     uint64_t time_left_ns; /* of maxTimeMS, which counts work and not waiting; 0: no limit */
-    bson_t doc;           /* lent */
+    bson_t *doc;          /* lent; in `room`, where its alignment (128) falls: allocators promise less */
+    uint8_t room[2 * sizeof(bson_t)];
     struct op op;
     bool is_failed, is_done;
     struct err err;
 };
+
+/* elmo_open with an allocator: everything that the database ever asks for comes from it. */
+bool api_open(const char *path, const bson_t *opts, const struct mem *mem, elmo_t **db, bson_error_t *error);
 
 struct elmo *elmo_ref(struct elmo *db);
 void elmo_unref(struct elmo *db);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -346,5 +347,43 @@ Test(bad_input, a_disk_that_fills_in_the_middle_of_a_write_loses_nothing_acknowl
     elmo_collection_destroy(c);
     elmo_close(db);
     (void) close(fds[0]);
+    folder_remove(&f);
+}
+
+/* A file system of 12 MiB, for those who may mount one. */
+Test(bad_input, a_full_file_system_is_an_error_until_there_is_room) {
+    struct folder f;
+    bson_error_t error;
+    struct image ballast = {.name = "ballast", .len = 4 << 20};
+    char path[300];
+    folder_make(&f);
+    if (mount("none", f.path, "tmpfs", 0, "size=12m") != 0) {
+        folder_remove(&f);
+        cr_skip("a file system cannot be mounted here");
+    }
+    ballast.bytes = calloc(1, ballast.len);
+    image_write(&ballast, f.path, ballast.len);
+    elmo_t *db = open_at(f.file, "{writeBufferMB: 1}");
+    elmo_collection_t *c = elmo_get_collection(db, "test", "c");
+    int n = insert_until_refused(c, 0, &error);
+    cr_expect_eq(error.code, 14031, "%u %s", error.code, error.message);
+    cr_expect_gt(n, 50);
+    cr_expect_eq(count_of(c, "{b: {$type: 'binData'}}"), n);
+    (void) snprintf(path, sizeof(path), "%s/ballast", f.path);
+    cr_assert_eq(unlink(path), 0);
+    int more = insert_until_refused(c, n, &error);
+    cr_expect_gt(more, n, "the same handle goes on when there is room: %s", error.message);
+    cr_expect_eq(error.code, 14031, "%u %s", error.code, error.message);
+    assert_no_faults(db);
+    elmo_collection_destroy(c);
+    elmo_close(db);
+    db = open_at(f.file, "{readOnly: true}");
+    c = elmo_get_collection(db, "test", "c");
+    cr_expect_eq(count_of(c, "{}"), more);
+    assert_no_faults(db);
+    elmo_collection_destroy(c);
+    elmo_close(db);
+    free(ballast.bytes);
+    cr_assert_eq(umount(f.path), 0);
     folder_remove(&f);
 }
