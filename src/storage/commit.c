@@ -105,7 +105,7 @@ status commit_switch(struct lsm *l, struct err *err) {
 /* A full memtable is replaced; when too many wait for their flush, the caller has made room before it queued, or this one grows a little. */
 static status switch_when_full(struct lsm *l, struct err *err) {
     if (memtable_used(l->active) < l->opts.memtable_bytes || !version_is_free(l)) return ST_OK;
-    if (atomic_load(&l->current)->table_count >= TABLES_MAX) return ST_OK;
+    if (atomic_load(&l->table_count) >= TABLES_MAX) return ST_OK; /* not of `current`: a flush may let go of it */
     TRY(commit_switch(l, err));
     maintain_wake(l);
     return ST_OK;

@@ -10,6 +10,10 @@
  *   a segment is half tombstones, or has range deletes: down one level; in the last one rewritten in place, once they can go
  *
  * One merge at a time (merge_mutex). A failure leaves all as it was.
+ *
+ * Flushes and bulk loads install segments meanwhile. So the version that is merged, the hull announced to them (l->merging) and the list of snapshots
+ * are of one moment, under tree_mutex: what came before it is in the version; what comes after it goes around the hull, and the snapshot
+ * of such a load is in the list, which keeps the deletes above what it loads.
  */
 #include <assert.h>
 
@@ -20,6 +24,8 @@ struct pick {
     size_t count, cap;
     uint32_t level;      /* of the output */
     bool is_drop;
+    uint64_t *bounds;    /* snapshots_list */
+    size_t bound_count;
 };
 
 /* Runs outside a merge that may hold older versions of its keys. */
@@ -61,6 +67,7 @@ static uint32_t level_below_0(const struct version *v, const uint64_t targets[LE
 static void pick_release(struct lsm *l, struct pick *p) {
     for (size_t i = 0; i < p->count; i++) run_unref(p->inputs[i]);
     mem_free(l->mem, p->inputs, p->cap * sizeof(*p->inputs));
+    mem_free(l->mem, p->bounds, p->bound_count * sizeof(*p->bounds));
     *p = (struct pick){0};
 }
 
@@ -247,18 +254,16 @@ static status carry_ranges(struct lsm *l, const struct pick *p, struct rewrite *
 static status write_outputs(struct lsm *l, const struct version *v, const struct pick *p, struct rewrite *r, struct err *err) {
     struct merge in;
     struct outside o = {.l = l};
-    uint64_t *bounds = NULL;
-    size_t bound_count = 0, range_cap = 0;
+    size_t range_cap = 0;
     merge_init(&in, l->mem);
     status st = find_outside(l, v, p, &o, err);
     if (st == ST_OK) st = open_inputs(l, p, &in, err);
-    if (st == ST_OK) st = snapshots_list(l->snapshots, l->mem, &bounds, &bound_count, err);
     if (st == ST_OK) {
         r->in = &in;
         r->level = p->level;
         r->cut_len = l->opts.segment_len;
-        r->bounds = bounds;
-        r->bound_count = bound_count;
+        r->bounds = p->bounds;
+        r->bound_count = p->bound_count;
         r->cover = v->run_cover;
         r->has_older = has_older;
         r->ctx = &o;
@@ -268,7 +273,6 @@ static status write_outputs(struct lsm *l, const struct version *v, const struct
     if (st == ST_OK) st = rewrite_all(r, err);
     merge_release(&in);
     mem_free(l->mem, r->ranges, range_cap * sizeof(*r->ranges));
-    mem_free(l->mem, bounds, bound_count * sizeof(*bounds));
     mem_free(l->mem, o.runs, o.cap * sizeof(*o.runs));
     return st;
 }
@@ -277,12 +281,6 @@ static status merge_inputs(struct lsm *l, const struct version *v, struct pick *
     struct rewrite r = {.l = l};
     rewrite_begin(&r);
     for (size_t i = 0; i < p->count; i++) p->inputs[i]->is_input = true;
-    mutex_lock(&l->tree_mutex);
-    l->merging.is_on = true;
-    l->merging.level = p->level;
-    pick_hull(p, &l->merging.lo, &l->merging.hi, &l->merging.hi_is_open);
-    mutex_unlock(&l->tree_mutex);
-
     status st = write_outputs(l, v, p, &r, err);
 
     mutex_lock(&l->tree_mutex);
@@ -297,7 +295,6 @@ static status merge_inputs(struct lsm *l, const struct version *v, struct pick *
         if (st != ST_OK) rewrite_forfeit(&r);
         else (void) atomic_fetch_add(&l->merged_len, bytes);
     }
-    l->merging.is_on = false;
     mutex_unlock(&l->tree_mutex);
     for (size_t i = 0; i < p->count; i++) p->inputs[i]->is_input = false;
     rewrite_release(&r);
@@ -348,35 +345,56 @@ static status run_pick(struct lsm *l, const struct version *v, struct pick *p, s
     return merge_inputs(l, v, p, err);
 }
 
-status compact_one(struct lsm *l, bool *did, struct err *err) {
+/* tree_mutex held: from now on flushes and loads know of the merge. */
+static status announce(struct lsm *l, struct pick *p, struct err *err) {
+    TRY(snapshots_list(l->snapshots, l->mem, &p->bounds, &p->bound_count, err));
+    l->merging.is_on = true;
+    pick_hull(p, &l->merging.lo, &l->merging.hi, &l->merging.hi_is_open);
+    return ST_OK;
+}
+
+static status pick_all(struct lsm *l, const struct version *v, struct pick *p, struct err *err) {
+    p->level = LEVEL_COUNT - 1;
+    for (size_t i = 0; i < v->run_count; i++) TRY(pick_run(l, p, v->runs[i], err));
+    return ST_OK;
+}
+
+/* merge_mutex held. Does what `choose` picks, if anything. */
+static status compact(struct lsm *l, status (*choose)(struct lsm *, const struct version *, struct pick *, struct err *), bool *did, struct err *err) {
     struct pick p = {0};
-    *did = false;
-    if (l->wal == NULL || atomic_load(&l->is_stopping)) return ST_OK;
-    mutex_lock(&l->merge_mutex);
+    mutex_lock(&l->tree_mutex);
     struct version *v = version_pin(l);
-    status st = pick_due(l, v, &p, err);
+    status st = choose(l, v, &p, err);
+    if (st == ST_OK && p.count > 0) st = announce(l, &p, err);
+    mutex_unlock(&l->tree_mutex);
+    *did = false;
     if (st == ST_OK && p.count > 0) {
         st = run_pick(l, v, &p, err);
         *did = st == ST_OK;
     }
+    mutex_lock(&l->tree_mutex);
+    l->merging.is_on = false; /* before its keys go */
+    mutex_unlock(&l->tree_mutex);
     pick_release(l, &p);
     version_unpin(v);
     version_reclaim(l);
+    return st;
+}
+
+status compact_one(struct lsm *l, bool *did, struct err *err) {
+    *did = false;
+    if (l->wal == NULL || atomic_load(&l->is_stopping)) return ST_OK;
+    mutex_lock(&l->merge_mutex);
+    status st = compact(l, pick_due, did, err);
     mutex_unlock(&l->merge_mutex);
     return st;
 }
 
 status compact_all(struct lsm *l, struct err *err) {
-    struct pick p = {.level = LEVEL_COUNT - 1};
+    bool did;
     TRY(flush_everything(l, err));
     mutex_lock(&l->merge_mutex);
-    struct version *v = version_pin(l);
-    status st = ST_OK;
-    for (size_t i = 0; i < v->run_count && st == ST_OK; i++) st = pick_run(l, &p, v->runs[i], err);
-    if (st == ST_OK && p.count > 0) st = merge_inputs(l, v, &p, err);
-    pick_release(l, &p);
-    version_unpin(v);
-    version_reclaim(l);
+    status st = compact(l, pick_all, &did, err);
     mutex_unlock(&l->merge_mutex);
     mutex_lock(&l->tree_mutex);
     for (int i = 0; i < 3 && st == ST_OK; i++) st = tree_commit_head(l, 0, false, err); /* give back, make reusable, shorten */

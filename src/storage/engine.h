@@ -140,7 +140,7 @@ struct lsm {
     size_t log_count;
     bool has_prepared_log;        /* log_mutex: the last of them is listed in a durable superblock and takes no records yet */
     _Atomic uint64_t next_segment_id;
-    struct { bool is_on; uint32_t level; struct slice lo, hi; bool hi_is_open; } merging; /* tree_mutex: the hull of the running merge, borrowed keys */
+    struct { bool is_on; struct slice lo, hi; bool hi_is_open; } merging; /* tree_mutex: the hull of the running merge or move, borrowed keys */
 
     struct mutex free_mutex;
     struct run *free_runs;        /* dropped, seen by nobody any more */

@@ -112,7 +112,6 @@ static status open_runs(struct lsm *l, struct memtable *active, struct err *err)
     if (runs == NULL) return RAISE(err, ST_NOMEM, "segments");
     for (; opened < n && st == ST_OK; opened++) {
         const struct segment_meta *meta = &l->manifest.segments[opened];
-        if (meta->max_seq > l->last_seq) l->last_seq = meta->max_seq;
         st = run_new(l, meta, &runs[opened], err);
         if (st == ST_OK && meta->large_len > 0 && !l->opts.read_only) {
             st = segment_large_extents(runs[opened]->seg, claim_extent, l, err);
@@ -162,6 +161,12 @@ static status replay(struct lsm *l, uint64_t *last_lsn, struct err *err) {
     return wal_replay(l->env, store_path(l->store), l->head.uuid, ids, l->head.log_count, l->head.replay_lsn, replay_record, l, last_lsn, err);
 }
 
+/* After the replay: a bulk load's segments have the sequence of its snapshot, which may be that of a record not in any segment yet. */
+static void raise_last_seq(struct lsm *l) {
+    for (size_t i = 0; i < l->manifest.segment_count; i++)
+        if (l->manifest.segments[i].max_seq > l->last_seq) l->last_seq = l->manifest.segments[i].max_seq;
+}
+
 /* A new log, what was replayed in a segment, a superblock that names the new log only. */
 static status begin_logging(struct lsm *l, uint64_t last_lsn, struct err *err) {
     struct wal_opts opts = {l->opts.log_file_len, l->opts.log_zero_step};
@@ -196,6 +201,7 @@ static status open_parts(struct lsm *l, const char *path, struct err *err) {
     memtable_unref(active); /* the version holds it */
     TRY(st);
     TRY(replay(l, &last_lsn, err));
+    raise_last_seq(l);
     TRY(snapshots_new(l->mem, l->last_seq, &l->snapshots, err));
     if (l->opts.read_only) return ST_OK;
     TRY(begin_logging(l, last_lsn, err));

@@ -68,26 +68,34 @@ static void end_giving(struct lsm *l, struct giving *g, bool is_given) {
     mutex_unlock(&l->free_mutex);
 }
 
-/* The logs that are needed when everything up to replay_lsn is in segments, and the one prepared for the next memtable. */
+/* The logs that are needed when everything up to replay_lsn is in segments, and the one prepared for the next memtable. The table itself stays: if
+ * the commit fails, the superblock on disk still needs all of them. */
 static void list_logs(struct lsm *l, struct store_head *head, uint64_t replay_lsn, uint64_t prepared_id) {
     mutex_lock(&l->log_mutex);
-    size_t kept = 0;
-    for (size_t i = 0; i < l->log_count; i++)
-        if (l->logs[i].last_lsn > replay_lsn) l->logs[kept++] = l->logs[i];
-    l->log_count = kept;
+    bool is_listed = l->log_count > 0 && l->logs[l->log_count - 1].id == prepared_id;
     head->log_count = 0;
-    for (size_t i = 0; i < kept; i++) head->logs[head->log_count++].id = l->logs[i].id;
-    bool is_listed = kept > 0 && l->logs[kept - 1].id == prepared_id;
+    for (size_t i = 0; i < l->log_count; i++)
+        if (l->logs[i].last_lsn > replay_lsn) head->logs[head->log_count++].id = l->logs[i].id;
     if (prepared_id != 0 && !is_listed && head->log_count < STORE_LOGS_MAX) head->logs[head->log_count++].id = prepared_id;
     mutex_unlock(&l->log_mutex);
+}
+
+static bool is_named(const struct store_head *head, uint64_t id) {
+    for (uint32_t i = 0; i < head->log_count; i++)
+        if (head->logs[i].id == id) return true;
+    return false;
 }
 
 /* After a commit: the prepared log may be used, logs that the superblock does without may go. */
 static void settle_logs(struct lsm *l, const struct store_head *head, uint64_t prepared_id) {
     uint64_t ids[STORE_LOGS_MAX];
+    size_t kept = 0;
     mutex_lock(&l->log_mutex);
-    bool is_listed = l->log_count > 0 && l->logs[l->log_count - 1].id == prepared_id;
-    if (prepared_id != 0 && !is_listed && l->log_count < STORE_LOGS_MAX) l->logs[l->log_count++] = (struct listed_log){prepared_id, UINT64_MAX};
+    for (size_t i = 0; i < l->log_count; i++)
+        if (is_named(head, l->logs[i].id)) l->logs[kept++] = l->logs[i];
+    l->log_count = kept;
+    bool is_listed = kept > 0 && l->logs[kept - 1].id == prepared_id;
+    if (prepared_id != 0 && !is_listed && is_named(head, prepared_id)) l->logs[l->log_count++] = (struct listed_log){prepared_id, UINT64_MAX};
     if (prepared_id != 0 && l->logs[l->log_count - 1].id == prepared_id && prepared_id != wal_current_id(l->wal)) l->has_prepared_log = true;
     mutex_unlock(&l->log_mutex);
     for (uint32_t i = 0; i < head->log_count; i++) ids[i] = head->logs[i].id;
