@@ -9,6 +9,7 @@
 #include "base/codes.h"
 #include "bson/build.h"
 #include "bson/compare.h"
+#include "index/text/analyze.h"
 
 #define TEXT_WEIGHT_MAX 99999
 #define PRINT(s) (int) ((s).len < 200 ? (s).len : 200), (const char *) (s).p
@@ -356,6 +357,8 @@ static status parse_text_fields(struct spec_parser *p, struct bdoc key) {
     TRY(copy_language(p, p->raw.default_language, "english", &spec->default_language));
     if (!is_known_language(spec->default_language))
         return RAISE_CODE(p->err, CODE_CannotCreateIndex, "default_language is not valid: '%.*s'", PRINT(spec->default_language));
+    enum text_language language;
+    if (text_language_parse(spec->default_language, &language, NULL) != ST_OK) return unsupported(p->err, "A default_language other than \"english\" and \"none\" is");
     return copy_language(p, p->raw.language_override, "language", &spec->language_override);
 }
 

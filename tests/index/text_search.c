@@ -215,7 +215,7 @@ static void end(struct world *w, int i, bool commit) {
 }
 
 static void consolidate(struct world *w, uint32_t steps) {
-    struct consolidate_limits limits = {.step_blocks = 1 + (uint32_t) below(w, 60), .step_locators = 1 + (uint32_t) below(w, 30), .marks_min = below(w, 5), .blocks_min = below(w, 100)};
+    struct consolidate_limits limits = {.step_blocks = 1 + (uint32_t) below(w, 60), .step_locators = 1 + (uint32_t) below(w, 30), .marks_min = below(w, 5), .numbers_min = below(w, 20)};
     bool more = true;
     struct err err = ERR_INIT;
     for (uint32_t i = 0; i < steps && more; i++) cr_assert_eq(text_consolidate_step(&w->t.ix, mem_default(), &limits, &more, &err), ST_OK, "%s", err.text);

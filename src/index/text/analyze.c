@@ -161,6 +161,7 @@ static void fold_codepoint(const struct analyzer *a, int32_t c, struct buf *out)
 }
 
 status analyzer_fold(const struct analyzer *a, struct slice text, struct buf *out, struct err *err) {
+    if (text.len == 0) return ST_OK;
     const uint8_t *p = text.p, *end = p + text.len;
     while (p < end) {
         if (*p < 0x80) {
@@ -230,6 +231,7 @@ static status emit_bigrams(struct analyzer *a, struct slice run, term_visit visi
 }
 
 status analyzer_terms(struct analyzer *a, struct slice text, term_visit visit, void *ctx, struct err *err) {
+    if (text.len == 0) return ST_OK;
     const uint8_t *p = text.p, *end = p + text.len;
     while (p < end) {
         size_t len;

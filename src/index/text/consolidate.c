@@ -2,7 +2,7 @@
  *
  * A pass walks all postings once. Its state stands under kind 05:
  *   u8 format (1); u8 phase (0 idle, 1 folding, 2 sweeping); varint n, then n varints (the first number, then differences): the dead numbers that this
- *   pass drops; varint blocks left by the last pass; the rest: the key, behind its kind byte, at which the pass goes on.
+ *   pass drops; varint the greatest number when the last pass began; varint the same of this pass; the rest: the key, behind its kind byte, at which the pass goes on.
  *
  * N1  A pass drops exactly the numbers that it listed at its start, and deletes their marks at its end: a mark that comes meanwhile waits for the next pass.
  * N2  Blocks are immutable, and only consolidation deletes them: a step conflicts with nothing but another step.
@@ -19,7 +19,7 @@
 #define STATE_FORMAT 1
 #define MARKS_MAX 16384      /* dropped by one pass */
 
-static const struct consolidate_limits usual_limits = {.step_blocks = 4000, .step_locators = 4000, .marks_min = 1000, .blocks_min = 4000};
+static const struct consolidate_limits usual_limits = {.step_blocks = 4000, .step_locators = 4000, .marks_min = 1000, .numbers_min = 1000};
 
 enum phase { PHASE_IDLE, PHASE_FOLDING, PHASE_SWEEPING, PHASE_COUNT };
 
@@ -27,7 +27,7 @@ struct state {
     enum phase phase;
     uint64_t *dead;
     size_t dead_count, dead_cap;
-    uint64_t blocks_left;
+    uint64_t last_number, this_number; /* the greatest number when the last and this pass began */
     struct buf position;
 };
 
@@ -73,7 +73,9 @@ static status read_state(struct step *s) {
             p += used;
             if (ok) s->state.dead[s->state.dead_count++] = number += delta;
         }
-        ok = ok && (used = varint_get(p, end, &s->state.blocks_left)) != 0;
+        ok = ok && (used = varint_get(p, end, &s->state.last_number)) != 0;
+        p += used;
+        ok = ok && (used = varint_get(p, end, &s->state.this_number)) != 0;
         p += used;
         if (ok && !buf_append(&s->state.position, p, (size_t) (end - p))) st = no_memory(s);
     }
@@ -88,7 +90,8 @@ static status write_state(struct step *s) {
     (void) buf_append_u8(&s->value, (uint8_t) s->state.phase);
     (void) buf_append_varint(&s->value, s->state.dead_count);
     for (size_t i = 0; i < s->state.dead_count; i++) (void) buf_append_varint(&s->value, s->state.dead[i] - (i > 0 ? s->state.dead[i - 1] : 0));
-    (void) buf_append_varint(&s->value, s->state.blocks_left);
+    (void) buf_append_varint(&s->value, s->state.last_number);
+    (void) buf_append_varint(&s->value, s->state.this_number);
     (void) buf_append_slice(&s->value, buf_slice(&s->state.position));
     text_key(s->ix, &s->key, TEXT_STATE);
     if (s->key.failed || s->value.failed) return no_memory(s);
@@ -112,15 +115,19 @@ static status list_dead(struct step *s) {
     return status_failed(st) ? st : ST_OK;
 }
 
-static status estimate_blocks(struct step *s, uint64_t *blocks) {
-    struct kv_estimate e = {0};
-    text_key(s->ix, &s->key, TEXT_POSTING);
-    text_key(s->ix, &s->hi, TEXT_POSTING + 1);
+/* The greatest number of a document, 0 for none. */
+static status greatest_number(struct step *s, uint64_t *number) {
+    struct kv_cursor *c = NULL;
+    *number = 0;
+    text_key(s->ix, &s->key, TEXT_LOCATOR);
+    text_key(s->ix, &s->hi, TEXT_LOCATOR + 1);
     if (s->key.failed || s->hi.failed) return no_memory(s);
     struct kv_bounds bounds = {buf_slice(&s->key), buf_slice(&s->hi)};
-    TRY(kv_estimate(s->txn, &bounds, &e, s->err));
-    *blocks = e.entries;
-    return ST_OK;
+    TRY(kv_cursor_open(s->txn, &bounds, &c, s->err));
+    status st = kv_last(c, s->err);
+    if (st == ST_OK) st = text_key_read_number(kv_cursor_key(c), s->key.len, number, s->err);
+    kv_cursor_close(c);
+    return status_failed(st) ? st : ST_OK;
 }
 
 /* ---- folding a term ---- */
@@ -132,6 +139,17 @@ static int compare_numbers(const void *x, const void *y) {
 
 static bool is_dead(const struct step *s, uint64_t number) {
     return s->state.dead_count != 0 && bsearch(&number, s->state.dead, s->state.dead_count, sizeof(number), compare_numbers) != NULL;
+}
+
+/* Is one of the range dead? */
+static bool has_dead(const struct step *s, uint64_t first, uint64_t last) {
+    size_t lo = 0, hi = s->state.dead_count;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (s->state.dead[mid] < first) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo < s->state.dead_count && s->state.dead[lo] <= last;
 }
 
 static int compare_postings(const void *x, const void *y) {
@@ -165,6 +183,8 @@ static status end_run(struct step *s) {
 
 static status take_block(struct step *s, struct slice key, const struct block_head *head) {
     void *pending = s->pending, *keys = s->taken_keys;
+    bool is_full = head->count >= BLOCK_FULL * 3 / 4;
+    if (is_full && !has_dead(s, head->first, head->last)) return end_run(s); /* it stays */
     if (!mem_grow(s->mem, &pending, &s->pending_cap, s->pending_count + head->count, sizeof(*s->pending))) return no_memory(s);
     s->pending = pending;
     if (!mem_grow(s->mem, &keys, &s->taken_cap, s->taken + 1, sizeof(*s->taken_keys))) return no_memory(s);
@@ -175,7 +195,7 @@ static status take_block(struct step *s, struct slice key, const struct block_he
     for (uint32_t i = 0; i < head->count; i++) {
         if (!is_dead(s, at[i].number)) at[kept++] = at[i];
     }
-    if (kept == head->count && head->count >= BLOCK_FULL * 3 / 4) return end_run(s); /* full and whole: it stays */
+    if (kept == head->count && is_full) return end_run(s);
     uint8_t *copy = arena_copy(&s->arena, key.p, key.len);
     if (copy == NULL) return no_memory(s);
     s->taken_keys[s->taken++] = slice_of(copy, key.len);
@@ -231,6 +251,7 @@ static status end_pass(struct step *s) {
         TRY(kv_delete(s->txn, buf_slice(&s->key), s->err));
     }
     s->state.phase = PHASE_IDLE;
+    s->state.last_number = s->state.this_number;
     s->state.dead_count = 0;
     buf_clear(&s->state.position);
     return ST_OK;
@@ -294,8 +315,9 @@ static status has_stale_flag(struct step *s, bool *has) {
 }
 
 /* What is to be done next; ST_END: nothing. */
-static status choose_phase(struct step *s, uint64_t blocks) {
+static status choose_phase(struct step *s) {
     bool is_stale = false;
+    uint64_t number;
     if (s->state.phase != PHASE_IDLE) return ST_OK;
     TRY(has_stale_flag(s, &is_stale));
     if (is_stale) {
@@ -303,25 +325,24 @@ static status choose_phase(struct step *s, uint64_t blocks) {
         return ST_OK;
     }
     TRY(list_dead(s));
-    uint64_t marks_min = s->limits->marks_min + blocks / 32;
+    TRY(greatest_number(s, &number));
+    uint64_t marks_min = s->limits->marks_min + s->state.last_number / 32, numbers_min = s->limits->numbers_min + s->state.last_number / 4;
     if (marks_min > MARKS_MAX) marks_min = MARKS_MAX;
-    if (s->state.dead_count < marks_min && blocks < 2 * s->state.blocks_left + s->limits->blocks_min) return ST_END;
+    if (s->state.dead_count < marks_min && number < s->state.last_number + numbers_min) return ST_END;
     s->state.phase = PHASE_FOLDING;
+    s->state.this_number = number;
     return ST_OK;
 }
 
 static status run_step(struct step *s, bool *more) {
-    uint64_t blocks = 0;
     bool ended = false;
     TRY(read_state(s));
-    TRY(estimate_blocks(s, &blocks));
-    TRY(choose_phase(s, blocks));
+    TRY(choose_phase(s));
     if (s->state.phase == PHASE_SWEEPING) {
         TRY(sweep(s));
     } else {
         TRY(walk(s, &ended));
         if (ended) TRY(end_pass(s));
-        if (ended) s->state.blocks_left = blocks; /* too many by what this step folded, at most */
     }
     *more = !ended;
     return write_state(s);

@@ -7,8 +7,9 @@
 struct consolidate_limits {
     uint32_t step_blocks;   /* read by one step */
     uint32_t step_locators; /* looked at by one step of a sweep */
-    uint64_t marks_min;     /* as many marks and one more for 32 blocks, or */
-    uint64_t blocks_min;    /* more blocks than twice those left and this, start a pass */
+    /* A pass starts with as many marks and one more for 32 numbers that the index had when the last pass began, or as many numbers given since then and one more
+     * for four: so at most about a fifth of the postings stand alone, and a pass over the whole index is paid for by what it folds. */
+    uint64_t marks_min, numbers_min;
 };
 
 /* text_consolidate with other bounds. */

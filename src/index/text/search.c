@@ -126,8 +126,8 @@ void text_search_close(struct text_search *s) {
 
 void text_search_rest(struct text_search *s) {
     kv_value_release(&s->locator);
-    for (uint32_t i = 0; i < s->stream_count; i++) kv_cursor_rest(s->streams[i].cursor);
-    for (uint32_t i = 0; i < s->negated_count; i++) kv_cursor_rest(s->negated[i].cursor);
+    for (uint32_t i = 0; i < s->stream_count; i++) stream_rest(&s->streams[i]);
+    for (uint32_t i = 0; i < s->negated_count; i++) stream_rest(&s->negated[i]);
     kv_cursor_rest(s->marks);
 }
 

@@ -5,6 +5,7 @@
 
 #include "index/key.h"
 
+static status read_entry(struct stream *s, status st, struct err *err);
 static status load_group(struct stream *s, struct err *err);
 
 status stream_open(struct stream *s, const struct text_index *ix, struct kv_txn *txn, struct slice term, const struct mem *mem, struct err *err) {
@@ -27,9 +28,7 @@ status stream_open(struct stream *s, const struct text_index *ix, struct kv_txn 
     buf_release(&lo);
     buf_release(&hi);
     TRY(st);
-    st = kv_first(s->cursor, err);
-    if (status_failed(st)) return st;
-    s->has_entry = st == ST_OK;
+    TRY(read_entry(s, kv_first(s->cursor, err), err));
     return load_group(s, err);
 }
 
@@ -45,17 +44,37 @@ void stream_close(struct stream *s) {
     s->block_cap = s->posting_cap = 0;
 }
 
-static status read_entry(struct stream *s, struct block_head *head, struct err *err) {
+/* After a move of the cursor: reads the block it stands on. */
+static status read_entry(struct stream *s, status st, struct err *err) {
     struct slice value;
     uint64_t first;
+    s->has_entry = false;
+    if (st == ST_END) return ST_OK;
+    TRY(st);
     TRY(text_key_read_number(kv_cursor_key(s->cursor), s->prefix_len, &first, err));
     TRY(kv_cursor_value(s->cursor, &value, err));
+    TRY(block_read_head(value, first, &s->entry, err));
     s->keys_examined++;
-    return block_read_head(value, first, head, err);
+    s->has_entry = true;
+    return ST_OK;
+}
+
+void stream_rest(struct stream *s) {
+    kv_cursor_rest(s->cursor);
+    s->is_rested = true;
+}
+
+static status borrow_again(struct stream *s, struct err *err) {
+    struct slice value;
+    s->is_rested = false;
+    TRY(kv_cursor_value(s->cursor, &value, err));
+    return block_read_head(value, s->entry.first, &s->entry, err);
 }
 
 /* Takes the block under the cursor into the group and moves the cursor. */
-static status take_block(struct stream *s, struct block_head *head, struct err *err) {
+static status take_block(struct stream *s, struct err *err) {
+    if (s->is_rested) TRY(borrow_again(s, err));
+    const struct block_head *head = &s->entry;
     void *blocks = s->blocks;
     if (!mem_grow(s->mem, &blocks, &s->block_cap, s->block_count + 1, sizeof(*s->blocks))) return RAISE(err, ST_NOMEM, "no memory for a text search");
     s->blocks = blocks;
@@ -66,13 +85,10 @@ static status take_block(struct stream *s, struct block_head *head, struct err *
     s->count += head->count;
     if (head->last > s->last) s->last = head->last;
     if (head->score_max > s->score_max) s->score_max = head->score_max;
-    status st = kv_next(s->cursor, err);
-    s->has_entry = st == ST_OK;
-    return status_failed(st) ? st : ST_OK;
+    return read_entry(s, kv_next(s->cursor, err), err);
 }
 
 static status load_group(struct stream *s, struct err *err) {
-    struct block_head head;
     s->block_count = 0;
     s->count = s->at = 0;
     s->score_max = 0;
@@ -80,16 +96,9 @@ static status load_group(struct stream *s, struct err *err) {
     s->is_done = !s->has_entry;
     buf_clear(&s->bytes);
     if (s->is_done) return ST_OK;
-    TRY(read_entry(s, &head, err));
-    s->first = head.first;
-    s->last = head.last;
-    s->score_max = head.score_max;
-    TRY(take_block(s, &head, err));
-    while (s->has_entry) {
-        TRY(read_entry(s, &head, err));
-        if (head.first > s->last) break;
-        TRY(take_block(s, &head, err));
-    }
+    s->first = s->last = s->entry.first;
+    TRY(take_block(s, err));
+    while (s->has_entry && s->entry.first <= s->last) TRY(take_block(s, err));
     return ST_OK;
 }
 

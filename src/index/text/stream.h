@@ -14,7 +14,9 @@ struct stream {
     struct kv_cursor *cursor;
     const struct mem *mem;
     size_t prefix_len;
-    bool has_entry;           /* the cursor stands on a block that is not in the group */
+    bool has_entry;           /* the cursor stands on a block that is not in the group: */
+    struct block_head entry;  /* its head, its bytes lent by the cursor */
+    bool is_rested;           /* not any more */
     bool is_done;             /* no group */
     uint64_t first, last;     /* of the group */
     double score_max;
@@ -31,6 +33,8 @@ struct stream {
 
 status stream_open(struct stream *s, const struct text_index *ix, struct kv_txn *txn, struct slice term, const struct mem *mem, struct err *err);
 void stream_close(struct stream *s);
+/* kv_cursor_rest */
+void stream_rest(struct stream *s);
 /* Stands on the first group with last >= number; is_done when there is none. Never moves back. */
 status stream_seek(struct stream *s, uint64_t number, struct err *err);
 /* Decodes the group when needed and stands on its first posting >= number; `at` may be `count`. */

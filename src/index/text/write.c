@@ -17,6 +17,9 @@ static status no_memory(struct write *w) { return RAISE(w->err, ST_NOMEM, "no me
 
 static status put(struct write *w, struct slice value) { return w->key.failed ? no_memory(w) : kv_put(w->txn, buf_slice(&w->key), value, w->err); }
 
+/* What stands under a number is nobody else's: there is nothing to conflict with, and looking for it would cost as much as writing. */
+static status put_own(struct write *w, struct slice value) { return w->key.failed ? no_memory(w) : kv_put_blind(w->txn, buf_slice(&w->key), value, w->err); }
+
 static status del(struct write *w) { return w->key.failed ? no_memory(w) : kv_delete(w->txn, buf_slice(&w->key), w->err); }
 
 /* ---- did the indexed text change at all? ---- */
@@ -90,7 +93,7 @@ static status remove_document(struct write *w, struct slice locator, struct bdoc
     text_key_number(w->ix, &w->key, TEXT_LOCATOR, number);
     TRY(del(w));
     text_key_number(w->ix, &w->key, TEXT_MARK, number);
-    return put(w, SLICE_NONE);
+    return put_own(w, SLICE_NONE);
 }
 
 /* ---- the new state ---- */
@@ -108,7 +111,7 @@ static status add_document(struct write *w, struct slice locator, struct bdoc do
     if (terms.count == 0) return ST_OK;
     TRY(next_number(w, &number));
     text_key_number(w->ix, &w->key, TEXT_LOCATOR, number);
-    TRY(put(w, locator));
+    TRY(put_own(w, locator));
     text_key_locator(w->ix, &w->key, locator);
     TRY(put(w, slice_of(bytes, ordered_put(bytes, number))));
     for (uint32_t i = 0; i < terms.count; i++) {
@@ -116,7 +119,7 @@ static status add_document(struct write *w, struct slice locator, struct bdoc do
         buf_clear(&w->value);
         TRY(block_encode(&posting, 1, &w->value, w->err));
         text_key_posting(w->ix, &w->key, terms.terms[i].term, number);
-        TRY(put(w, buf_slice(&w->value)));
+        TRY(put_own(w, buf_slice(&w->value)));
     }
     return ST_OK;
 }
