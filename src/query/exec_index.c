@@ -16,9 +16,9 @@ static status bounded_next(struct bounded_scan *b, struct stage *s, struct index
     bool backward = s->plan->backward, seek = false;
     for (uint32_t outside = 0;;) {
         TRY(exec_tick(s->x, err));
-        s->stats.keys++;
         if (seek) TRY(index_scan_seek(b->scan, buf_slice(&b->target), out, err));
         else TRY(index_scan_next(b->scan, out, err));
+        s->stats.keys++;
         if (bounds->is_contiguous) return ST_OK;
         switch (scan_bounds_place(bounds, out->key, backward, &b->target)) {
         case KEY_INSIDE: return ST_OK;

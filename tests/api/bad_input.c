@@ -281,13 +281,13 @@ Test(bad_input, a_file_at_its_limit_keeps_what_it_has_and_goes_on_after_deletes)
     int n = insert_until_refused(c, 0, &error);
     cr_expect_eq(error.code, 14031, "%u %s", error.code, error.message);
     cr_expect_gt(n, 50);
-    cr_expect_eq(count_of(c, "{b: {$type: 'binData'}}"), n);
+    cr_expect_eq(documents_in(c, "{b: {$type: 'binData'}}"), n);
     assert_no_faults(db);
     elmo_collection_destroy(c);
     elmo_close(db);
     db = open_at(f.file, "{maxFileSizeMB: 12, writeBufferMB: 1}");
     c = elmo_get_collection(db, "test", "c");
-    cr_expect_eq(count_of(c, "{}"), n, "after reopening");
+    cr_expect_eq(documents_in(c, "{}"), n, "after reopening");
     int more = insert_until_refused(c, n, &error);
     cr_expect_gt(more, n, "there is room now");
     cr_expect_eq(error.code, 14031);
@@ -298,10 +298,10 @@ Test(bad_input, a_file_at_its_limit_keeps_what_it_has_and_goes_on_after_deletes)
     bson_t all = BSON_INITIALIZER;
     cr_assert(elmo_collection_delete_many(c, &all, NULL, NULL, &error), "%s", error.message);
     cr_expect(elmo_compact(db, &error), "%s", error.message);
-    cr_expect_eq(count_of(c, "{}"), 0);
+    cr_expect_eq(documents_in(c, "{}"), 0);
     int again = insert_until_refused(c, 100000, &error) - 100000;
     cr_expect_gt(again, n, "the room of what was deleted is used again: %d", again);
-    cr_expect_eq(count_of(c, "{}"), again);
+    cr_expect_eq(documents_in(c, "{}"), again);
     assert_no_faults(db);
     elmo_collection_destroy(c);
     elmo_close(db);
@@ -340,8 +340,8 @@ Test(bad_input, a_disk_that_fills_in_the_middle_of_a_write_loses_nothing_acknowl
     cr_expect_gt(answer[0], 10);
     elmo_t *db = open_at(f.file, NULL);
     elmo_collection_t *c = elmo_get_collection(db, "test", "c");
-    cr_expect_geq(count_of(c, "{}"), answer[0]);
-    cr_expect_leq(count_of(c, "{}"), answer[0] + 1);
+    cr_expect_geq(documents_in(c, "{}"), answer[0]);
+    cr_expect_leq(documents_in(c, "{}"), answer[0] + 1);
     cr_expect(insert_doc(c, "{_id: 'more'}", NULL), "there is room again");
     assert_no_faults(db);
     elmo_collection_destroy(c);
@@ -368,7 +368,7 @@ Test(bad_input, a_full_file_system_is_an_error_until_there_is_room) {
     int n = insert_until_refused(c, 0, &error);
     cr_expect_eq(error.code, 14031, "%u %s", error.code, error.message);
     cr_expect_gt(n, 50);
-    cr_expect_eq(count_of(c, "{b: {$type: 'binData'}}"), n);
+    cr_expect_eq(documents_in(c, "{b: {$type: 'binData'}}"), n);
     (void) snprintf(path, sizeof(path), "%s/ballast", f.path);
     cr_assert_eq(unlink(path), 0);
     int more = insert_until_refused(c, n, &error);
@@ -379,7 +379,7 @@ Test(bad_input, a_full_file_system_is_an_error_until_there_is_room) {
     elmo_close(db);
     db = open_at(f.file, "{readOnly: true}");
     c = elmo_get_collection(db, "test", "c");
-    cr_expect_eq(count_of(c, "{}"), more);
+    cr_expect_eq(documents_in(c, "{}"), more);
     assert_no_faults(db);
     elmo_collection_destroy(c);
     elmo_close(db);

@@ -46,9 +46,9 @@ Test(elmo, keeps_nothing_of_a_database_in_memory) {
     for (int i = 0; i < 2; i++) {
         elmo_t *db = open_at(i == 0 ? NULL : ":memory:", NULL);
         elmo_collection_t *c = elmo_get_collection(db, "test", "c");
-        cr_expect_eq(count_of(c, "{}"), 0);
+        cr_expect_eq(documents_in(c, "{}"), 0);
         cr_expect(insert_doc(c, "{}", NULL));
-        cr_expect_eq(count_of(c, "{}"), 1);
+        cr_expect_eq(documents_in(c, "{}"), 1);
         elmo_collection_destroy(c);
         elmo_close(db);
     }
@@ -83,7 +83,7 @@ Test(elmo, lets_several_readers_in_and_none_of_them_writes) {
     elmo_t *a = open_at(f.file, "{readOnly: true}"), *b = open_at(f.file, "{readOnly: true}");
     cr_expect_eq(open_fails(f.file, NULL, NULL), geteuid() == 0 ? 46 : 38);
     c = elmo_get_collection(b, "test", "c");
-    cr_expect_eq(count_of(c, "{}"), 1);
+    cr_expect_eq(documents_in(c, "{}"), 1);
     assert_code(insert_doc(c, "{}", &error), &error, 20);
     assert_code(elmo_collection_drop(c, &error), &error, 20);
     bson_t *filter = doc_of("{}"), *update = doc_of("{$set: {a: 1}}"), *spec = doc_of("{key: {a: 1}}");
@@ -143,7 +143,7 @@ Test(elmo, takes_every_option) {
         elmo_close(db);
         db = open_at(f.file, opts[(i + 1) % 5]);
         c = elmo_get_collection(db, "test", "c");
-        cr_expect_eq(count_of(c, "{}"), 1, "%s", opts[i]);
+        cr_expect_eq(documents_in(c, "{}"), 1, "%s", opts[i]);
         elmo_collection_destroy(c);
         elmo_close(db);
         folder_remove(&f);
@@ -275,7 +275,7 @@ Test(elmo, insert_many_is_ordered_unless_told) {
     bson_destroy(&reply);
     assert_code(elmo_collection_insert_many(b.c, NULL, 0, NULL, &reply, &error), &error, 16);
     bson_destroy(&reply);
-    cr_expect_eq(count_of(b.c, "{}"), 2);
+    cr_expect_eq(documents_in(b.c, "{}"), 2);
     for (int i = 0; i < 4; i++) bson_destroy(docs[i]);
     bson_destroy(opts);
     bench_close(&b);
@@ -309,7 +309,7 @@ Test(elmo, insert_refuses_what_is_no_document) {
         assert_code(!elmo_cursor_error(cursor, &error), &error, 22);
         elmo_cursor_destroy(cursor);
     }
-    cr_expect_eq(count_of(b.c, "{}"), 0);
+    cr_expect_eq(documents_in(b.c, "{}"), 0);
     bench_close(&b);
 }
 
@@ -598,7 +598,7 @@ Test(elmo, stat_check_and_compact) {
     cr_expect_gt(number_in(&reply, "logBytes"), 0);
     bson_destroy(&reply);
     cr_expect(elmo_compact(db, &error), "%s", error.message);
-    cr_expect_eq(count_of(c, "{a: 1}"), 100);
+    cr_expect_eq(documents_in(c, "{a: 1}"), 100);
     assert_no_faults(db);
     cr_expect(elmo_check(db, NULL, NULL, NULL, NULL));
     elmo_collection_destroy(c);

@@ -59,12 +59,12 @@ Test(kill, whatever_was_acknowledged_is_there_when_it_is_opened_again) {
         int last = run_and_kill(f.file, next, rand() % 200000);
         elmo_t *db = open_at(f.file, NULL);
         elmo_collection_t *c = elmo_get_collection(db, "test", "c");
-        int64_t n = count_of(c, "{}");
+        int64_t n = documents_in(c, "{}");
         cr_assert(n == last + 1 || n == last + 2, "round %d: %d acknowledged, %lld there", round, last + 1, (long long) n);
-        cr_assert_geq(count_of(c, "{done: true}"), last + 1);
+        cr_assert_geq(documents_in(c, "{done: true}"), last + 1);
         char filter[64];
         (void) snprintf(filter, sizeof(filter), "{_id: {$lte: %d}, done: true}", last);
-        cr_assert_eq(count_of(c, filter), last + 1, "round %d", round);
+        cr_assert_eq(documents_in(c, filter), last + 1, "round %d", round);
         bson_t *reply = run_command_of(db, "{validate: 'c'}");
         cr_assert_eq(number_in(reply, "nrecords"), n);
         cr_assert(number_in(reply, "errors.0") == -1 && number_in(reply, "valid") == 1);

@@ -56,7 +56,7 @@ static void run(const char *path, const char *opts) {
     for (int i = 0; i < THREAD_COUNT; i++) cr_assert_eq(pthread_create(&threads[i], NULL, work, &s), 0);
     for (int i = 0; i < THREAD_COUNT; i++) (void) pthread_join(threads[i], NULL);
     cr_expect_eq(atomic_load(&s.failures), 0);
-    cr_expect_eq(count_of(s.c, "{who: {$gte: 0}}"), THREAD_COUNT * ROUNDS);
+    cr_expect_eq(documents_in(s.c, "{who: {$gte: 0}}"), THREAD_COUNT * ROUNDS);
     char *rows = rows_of(s.c, "{_id: 'counter'}", "{projection: {_id: 0}}"), want[64];
     (void) snprintf(want, sizeof(want), "{ \"n\" : %d }\n", THREAD_COUNT * ROUNDS);
     cr_expect_str_eq(rows, want, "an increment was lost: %s", rows);

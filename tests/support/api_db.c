@@ -68,7 +68,7 @@ bool insert_doc(elmo_collection_t *c, const char *json, bson_error_t *error) {
     return ok;
 }
 
-int64_t count_of(elmo_collection_t *c, const char *filter) {
+int64_t documents_in(elmo_collection_t *c, const char *filter) {
     bson_error_t error;
     bson_t *f = doc_of("%s", filter);
     int64_t n = elmo_collection_count_documents(c, f, NULL, NULL, &error);

@@ -18,7 +18,7 @@ elmo_t *open_at(const char *path, const char *opts);
 uint32_t open_fails(const char *path, const char *opts, char message[504]);
 
 bool insert_doc(elmo_collection_t *c, const char *json, bson_error_t *error);
-int64_t count_of(elmo_collection_t *c, const char *filter);
+int64_t documents_in(elmo_collection_t *c, const char *filter);
 /* The documents that a find gives, as lines of JSON; freed with bson_free. */
 char *rows_of(elmo_collection_t *c, const char *filter, const char *opts);
 /* Runs a command given as JSON and returns its reply, freed with bson_destroy. */
