@@ -510,7 +510,7 @@ Test(store, opens_by_its_options) {
     struct store_opts none = {0}, exclusive = {.create = true, .exclusive = true}, read_only = {.read_only = true};
     new_bench(&b, mem_default(), 1);
     cr_expect_eq(open_bench(&b, &none, &err), ST_IO);
-    cr_expect(strstr(err.text, "does not exist") != NULL, "%s", err.text);
+    cr_expect(strstr(err.text, "there is no database") != NULL, "%s", err.text);
     overwrite(&b, 0, "", 0);
     cr_expect_eq(open_bench(&b, &none, &err), ST_INVALID, "an empty file");
     cr_expect_eq(open_bench(&b, &exclusive, &err), ST_OK, "%s", err.text);
