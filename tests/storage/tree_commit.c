@@ -76,7 +76,8 @@ Test(tree_commit, a_load_over_commits_that_only_the_log_has_survives_a_crash) {
 struct meddler {
     struct mem mem;
     uint64_t at, count;
-    bool is_armed, was_there;
+    _Atomic bool is_armed;
+    bool was_there;
     pthread_t victim;
     struct thread thread;
     void (*work)(struct meddler *m);
