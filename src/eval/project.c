@@ -2,7 +2,7 @@
  *
  * A projection is a tree by path (path_tree.h) whose leaves keep, drop, slice or search. It is walked beside the
  * document: what is kept is copied as it is, what leads on to something deeper is entered, arrays element by element
- * (and arrays in arrays). In an inclusion, what the tree does not name goes; in an exclusion it stays. As in MongoDB, a
+ * (and arrays in arrays, though nothing is sliced in there). In an inclusion, what the tree does not name goes; in an exclusion it stays. As in MongoDB, a
  * field found by $elemMatch stands after the others in an inclusion, and $meta after everything. */
 #include "eval/project.h"
 
@@ -104,13 +104,35 @@ static status add_flag(struct parse *ps, const struct path *path, bool keep) {
     return new_leaf(ps, keep ? LEAF_KEEP : LEAF_DROP, path, &leaf);
 }
 
+/* NaN counts as 0, what is too large as the largest. */
 static bool slice_number(struct bval v, int64_t *out) {
     if (!bval_is_number(v)) return false;
     struct bnum n = bnum_of(v);
-    if (bnum_is_nan(n)) return false;
-    if (bnum_to_int64(n, out)) return true;
+    *out = 0;
+    if (bnum_is_nan(n) || bnum_to_int64(n, out)) return true;
     *out = bnum_to_double(n) < 0 ? INT64_MIN : INT64_MAX;
     return true;
+}
+
+/* What is no $slice of find may be the expression $slice, which takes 2 or 3 arguments and is not supported. One of
+ * numbers only is nobody's: the expression wants an array first. */
+static status wrong_slice(struct parse *ps, const struct path *path, struct bval v) {
+    bool are_numbers = true;
+    struct biter it = biter_of(v.type == B_ARRAY ? bval_doc(v) : bdoc_empty);
+    struct belem e;
+    uint32_t count = 0;
+    for (; biter_next(&it, &e); count++)
+        are_numbers = are_numbers && bval_is_number(e.value);
+    if (count < 2 || count > 3 || (count == 3 && are_numbers))
+        return RAISE_CODE(ps->err, 28667,
+                          "Invalid $slice syntax. The given syntax did not match the find() syntax because :: $slice "
+                          "needs a number or an array of 2 elements");
+    if (are_numbers)
+        return RAISE_CODE(ps->err, 28724,
+                          "Invalid $slice syntax. The given syntax did not match the find() syntax because :: $slice "
+                          "takes two numbers, the second positive");
+    return RAISE(ps->err, ST_UNSUPPORTED, "the expression $slice in the projection of '%.*s' is not supported",
+                 SLICE_ARGS(path->text));
 }
 
 static status add_slice(struct parse *ps, const struct path *path, struct bval v) {
@@ -118,23 +140,10 @@ static status add_slice(struct parse *ps, const struct path *path, struct bval v
     ps->has_slice = true;
     TRY(new_leaf(ps, LEAF_SLICE, path, &leaf));
     if (slice_number(v, &leaf->limit)) return ST_OK;
-    if (v.type != B_ARRAY)
-        return RAISE_CODE(ps->err, 28667,
-                          "Invalid $slice syntax. The given syntax did not match the find() syntax because :: $slice "
-                          "needs a number or an array");
-    uint32_t count = bdoc_count(bval_doc(v));
-    if (count != 2)
-        return RAISE_CODE(ps->err, 28667,
-                          "Invalid $slice syntax. The given syntax did not match the find() syntax because :: $slice "
-                          "array takes 2 elements, not %u",
-                          count);
-    if (!slice_number(barray_at(bval_doc(v), 0), &leaf->skip) ||
-        !slice_number(barray_at(bval_doc(v), 1), &leaf->limit) || leaf->limit <= 0)
-        return RAISE_CODE(ps->err, 28724,
-                          "Invalid $slice syntax. The given syntax did not match the find() syntax because :: $slice "
-                          "takes two numbers, the second positive");
-    leaf->has_skip = true;
-    return ST_OK;
+    leaf->has_skip = v.type == B_ARRAY && bdoc_count(bval_doc(v)) == 2 &&
+                     slice_number(barray_at(bval_doc(v), 0), &leaf->skip) &&
+                     slice_number(barray_at(bval_doc(v), 1), &leaf->limit) && leaf->limit > 0;
+    return leaf->has_skip ? ST_OK : wrong_slice(ps, path, v);
 }
 
 /* {"": {$elemMatch: query}}, for match_first_element. */
@@ -232,10 +241,11 @@ static status add_field(struct parse *ps, struct slice prefix, struct belem e, i
                  SLICE_ARGS(text));
 }
 
-/* What decides when neither 1 nor 0 was said of any other field. */
+/* What decides when neither 1 nor 0 was said of any other field: {_id: 1} includes, else $slice excludes, else
+ * $elemMatch includes. */
 static bool is_inclusion(const struct parse *ps) {
     if (ps->type != TYPE_OPEN) return ps->type == TYPE_INCLUSION;
-    return ps->id == ID_KEPT || ps->p->has_elem_match;
+    return ps->id == ID_KEPT || (ps->p->has_elem_match && !ps->has_slice);
 }
 
 static status add_id(struct parse *ps) {
@@ -317,7 +327,8 @@ const struct path *projection_paths(const struct projection *p, uint32_t *count)
 
 /* --- applying -------------------------------------------------------------------------------------------------- */
 
-static status project_fields(const struct projection *p, const struct path_node *node, struct bdoc doc,
+/* `nested`: inside an array that is an array's element. */
+static status project_fields(const struct projection *p, const struct path_node *node, struct bdoc doc, bool nested,
                              struct bbuild *out, struct err *err);
 
 /* Copies elements [from, to) of the array. */
@@ -359,18 +370,18 @@ static status project_elem_match(const struct leaf *leaf, struct slice name, str
     return ST_OK;
 }
 
-static status project_elements(const struct projection *p, const struct path_node *node, struct bdoc array,
+static status project_elements(const struct projection *p, const struct path_node *node, struct bdoc array, bool nested,
                                struct bbuild *out, struct err *err) {
     struct biter it = biter_of(array);
     struct belem e;
     while (biter_next(&it, &e)) {
         if (e.value.type == B_DOCUMENT) {
             struct bbuild sub = bbuild_push_doc(out);
-            TRY(project_fields(p, node, bval_doc(e.value), &sub, err));
+            TRY(project_fields(p, node, bval_doc(e.value), nested, &sub, err));
             bbuild_close(&sub);
         } else if (e.value.type == B_ARRAY) {
             struct bbuild sub = bbuild_push_array(out);
-            TRY(project_elements(p, node, bval_doc(e.value), &sub, err));
+            TRY(project_elements(p, node, bval_doc(e.value), true, &sub, err));
             bbuild_close(&sub);
         } else if (!p->is_inclusion) {
             bbuild_push(out, e.value);
@@ -379,14 +390,14 @@ static status project_elements(const struct projection *p, const struct path_nod
     return ST_OK;
 }
 
-static status project_leaf(const struct projection *p, const struct leaf *leaf, const struct field *f,
+static status project_leaf(const struct projection *p, const struct leaf *leaf, const struct field *f, bool nested,
                            struct bbuild *out, struct err *err) {
     switch (leaf->kind) {
     case LEAF_KEEP:
         bbuild_value(out, f->name, f->value);
         return ST_OK;
     case LEAF_SLICE:
-        if (f->value.type == B_ARRAY)
+        if (f->value.type == B_ARRAY && !nested)
             project_slice(leaf, f->name, f->value, out);
         else
             bbuild_value(out, f->name, f->value);
@@ -398,15 +409,15 @@ static status project_leaf(const struct projection *p, const struct leaf *leaf, 
     }
 }
 
-static status project_inner(const struct projection *p, const struct path_node *node, const struct field *f,
+static status project_inner(const struct projection *p, const struct path_node *node, const struct field *f, bool nested,
                             struct bbuild *out, struct err *err) {
     if (f->value.type == B_DOCUMENT) {
         struct bbuild sub = bbuild_open_doc(out, f->name);
-        TRY(project_fields(p, node, bval_doc(f->value), &sub, err));
+        TRY(project_fields(p, node, bval_doc(f->value), nested, &sub, err));
         bbuild_close(&sub);
     } else if (f->value.type == B_ARRAY) {
         struct bbuild sub = bbuild_open_array(out, f->name);
-        TRY(project_elements(p, node, bval_doc(f->value), &sub, err));
+        TRY(project_elements(p, node, bval_doc(f->value), nested, &sub, err));
         bbuild_close(&sub);
     } else if (!p->is_inclusion) {
         bbuild_value(out, f->name, f->value);
@@ -414,7 +425,7 @@ static status project_inner(const struct projection *p, const struct path_node *
     return ST_OK;
 }
 
-static status project_fields(const struct projection *p, const struct path_node *node, struct bdoc doc,
+static status project_fields(const struct projection *p, const struct path_node *node, struct bdoc doc, bool nested,
                              struct bbuild *out, struct err *err) {
     struct field_scan scan = field_scan_of(doc);
     struct field f;
@@ -423,9 +434,9 @@ static status project_fields(const struct projection *p, const struct path_node 
         if (child == NULL) {
             if (!p->is_inclusion) bbuild_value(out, f.name, f.value);
         } else if (child->leaf != NULL) {
-            TRY(project_leaf(p, child->leaf, &f, out, err));
+            TRY(project_leaf(p, child->leaf, &f, nested, out, err));
         } else {
-            TRY(project_inner(p, child, &f, out, err));
+            TRY(project_inner(p, child, &f, nested, out, err));
         }
     }
     return ST_OK;
@@ -456,7 +467,7 @@ status projection_apply(const struct projection *p, struct bdoc doc, double text
     if (p->is_empty) {
         bbuild_elems(&b, doc);
     } else {
-        status st = project_fields(p, &p->root, doc, &b, err);
+        status st = project_fields(p, &p->root, doc, false, &b, err);
         if (st == ST_OK) st = project_computed(p, doc, text_score, &b, err);
         if (st != ST_OK) {
             out->len = start;

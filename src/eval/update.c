@@ -22,12 +22,9 @@ static const struct update_op *find_op(struct slice name) {
 
 /* --- compiling ------------------------------------------------------------------------------------------------- */
 
+/* Positional parts. A name that begins with $ is fine wherever the document has it already: see check_new_name. */
 static status check_part(const struct path *path, uint32_t i, struct err *err) {
     struct slice name = path->parts[i].name;
-    if (name.len == 0)
-        return RAISE_CODE(err, CODE_EmptyFieldName,
-                          "The update path '%.*s' contains an empty field name, which is not allowed.",
-                          SLICE_ARGS(path->text));
     if (name.p[0] != '$') return ST_OK;
     bool is_filter = name.len >= 3 && name.p[1] == '[' && name.p[name.len - 1] == ']';
     if (name.len == 1 || is_filter) {
@@ -38,14 +35,17 @@ static status check_part(const struct path *path, uint32_t i, struct err *err) {
         return RAISE(err, ST_UNSUPPORTED, "the positional operator '%.*s' in the path '%.*s' is not supported",
                      SLICE_ARGS(name), SLICE_ARGS(path->text));
     }
-    if (i != 0) return ST_OK;
-    return RAISE_CODE(err, CODE_DollarPrefixedFieldName,
-                      "The dollar ($) prefixed field '%.*s' in '%.*s' is not allowed for storage.", SLICE_ARGS(name),
-                      SLICE_ARGS(path->text));
+    return ST_OK;
 }
 
 static status check_path(const struct path *path, struct err *err) {
     if (path->text.len == 0) return RAISE_CODE(err, CODE_EmptyFieldName, "An empty update path is not valid.");
+    for (uint32_t i = 0; i < path->part_count; i++) {
+        if (path->parts[i].name.len == 0)
+            return RAISE_CODE(err, CODE_EmptyFieldName,
+                              "The update path '%.*s' contains an empty field name, which is not allowed.",
+                              SLICE_ARGS(path->text));
+    }
     for (uint32_t i = 0; i < path->part_count; i++)
         TRY(check_part(path, i, err));
     return ST_OK;

@@ -101,7 +101,7 @@ struct bval update_lookup(struct bdoc doc, const struct path *path, struct slice
     struct bval v = {doc.p, doc.len, B_DOCUMENT};
     if (array != NULL) *array = SLICE_NONE;
     for (uint32_t i = 0; i < path->part_count; i++) {
-        if (v.type == B_ARRAY && array != NULL) *array = path->parts[i - 1].name;
+        if (v.type == B_ARRAY && array != NULL && path->parts[i].idx >= 0) *array = path->parts[i - 1].name;
         if (v.type != B_DOCUMENT) return BVAL_MISSING;
         v = bdoc_get(bval_doc(v), path->parts[i].name);
     }
@@ -164,6 +164,22 @@ static status merge_fields(struct apply *ap, const struct path_node *node, struc
     return ST_OK;
 }
 
+static const struct update_leaf *first_leaf(const struct path_node *node) {
+    while (node->leaf == NULL)
+        node = &node->children[0];
+    return node->leaf;
+}
+
+/* A field that begins with $ may be changed, but not added to a document's top, except to a new document. */
+static status check_new_name(const struct apply *ap, const struct path_node *child) {
+    struct slice name = child->name.name;
+    if (ap->depth != 1 || ap->is_insert || name.len == 0 || name.p[0] != '$') return ST_OK;
+    return RAISE_CODE(ap->err, CODE_DollarPrefixedFieldName,
+                      "The dollar ($) prefixed field '%.*s' in '%.*s' is not allowed in the context of an update's "
+                      "replacement document. Consider using an aggregation pipeline with $replaceWith.",
+                      SLICE_ARGS(name), SLICE_ARGS(first_leaf(child)->path.text));
+}
+
 static status merge_document(struct apply *ap, const struct path_node *node, struct bdoc old, bool *changed) {
     struct path_seen seen;
     if (!path_seen_init(&seen, ap->scratch, node)) return RAISE(ap->err, ST_NOMEM, "update");
@@ -172,7 +188,9 @@ static status merge_document(struct apply *ap, const struct path_node *node, str
         if (path_seen_has(&seen, i)) continue;
         enum outcome outcome = SAME;
         TRY(apply_node(ap, &node->children[i], BVAL_MISSING, node->children[i].name.name, &outcome));
-        if (outcome == WRITTEN) *changed = true;
+        if (outcome != WRITTEN) continue;
+        TRY(check_new_name(ap, &node->children[i]));
+        *changed = true;
     }
     return ST_OK;
 }

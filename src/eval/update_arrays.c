@@ -199,7 +199,12 @@ static status op_push(struct apply *ap, const struct update_leaf *leaf, struct b
         while (biter_next(&it, &e))
             update_push_element(ap, count++, e.value);
     }
-    close_compare(ap, start, at, old, outcome);
+    if (push->sort != 0) { /* counts as a change, as in MongoDB, also when the order was right */
+        update_close(ap, at);
+        *outcome = WRITTEN;
+    } else {
+        close_compare(ap, start, at, old, outcome);
+    }
     return ST_OK;
 }
 
@@ -439,8 +444,8 @@ static status op_pop(struct apply *ap, const struct update_leaf *leaf, struct bv
 const struct update_op update_array_ops[] = {
     {"$push", UPDATE_CREATES, parse_push, op_push},
     {"$addToSet", UPDATE_CREATES, parse_add_to_set, op_add_to_set},
-    {"$pull", UPDATE_TOLERATES, parse_pull, op_pull},
-    {"$pullAll", UPDATE_TOLERATES, parse_pull_all, op_pull},
+    {"$pull", 0, parse_pull, op_pull},
+    {"$pullAll", 0, parse_pull_all, op_pull},
     {"$pop", 0, parse_pop, op_pop},
     {"$pushAll", 0, NULL, NULL},
     {NULL, 0, NULL, NULL},

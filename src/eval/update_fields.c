@@ -153,7 +153,7 @@ static status op_rename(struct apply *ap, const struct update_leaf *leaf, struct
     return v.type == B_MISSING ? ST_OK : update_put_new(ap, name, old, v, outcome);
 }
 
-const struct update_op update_rename_source = {"$rename", UPDATE_TOLERATES, NULL, op_unset};
+const struct update_op update_rename_source = {"$rename", 0, NULL, op_unset};
 
 /* --- $currentDate ---------------------------------------------------------------------------------------------- */
 
