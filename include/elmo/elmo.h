@@ -125,7 +125,8 @@ ELMO_API void elmo_cursor_destroy (elmo_cursor_t *cursor);
 /* ---- indexes ---- */
 
 /* Builds indexes, all in one pass, while others read and write. Each spec is MongoDB's: {key: {age: 1, name: -1}, name: "...", unique: true, sparse: true}, or for text
- * {key: {title: "text", body: "text"}, weights: {title: 5}, default_language: "english"}. An index that exists already is skipped. Reply: as createIndexes.
+ * {key: {title: "text", body: "text"}, weights: {title: 5}, default_language: "english"}. A missing name is made of the key ("age_1_name_-1"); the command createIndexes wants
+ * one. An index that exists already is skipped. Reply: as createIndexes.
  * Errors: 11000 (duplicates, with keyPattern and keyValue in the reply), 67, 85, 86, 171, 197. On failure nothing is left behind. */
 ELMO_API bool elmo_collection_create_indexes_with_opts (elmo_collection_t *c, const bson_t **specs, size_t n, const bson_t *opts, bson_t *reply, bson_error_t *error);
 /* The specs of the collection's indexes, `_id_` first. */

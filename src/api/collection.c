@@ -105,20 +105,34 @@ int64_t elmo_collection_estimated_document_count(elmo_collection_t *c, const bso
 struct specs {
     const bson_t **docs;
     size_t n;
+    const struct mem *mem;
 };
+
+/* A specification; the command wants a name in it, which the caller need not give. */
+static void push_spec(struct bbuild *array, struct bdoc spec, const struct mem *mem) {
+    struct bbuild b = bbuild_push_doc(array);
+    struct bval key = bdoc_get_str(spec, "key");
+    bbuild_elems(&b, spec);
+    if (key.type == B_DOCUMENT && bdoc_get_str(spec, "name").type == B_MISSING) {
+        struct buf name;
+        buf_init(&name, mem);
+        index_make_name(&name, bval_doc(key));
+        bbuild_slice(&b, "name", buf_slice(&name));
+        b.buf->failed = b.buf->failed || name.failed;
+        buf_release(&name);
+    }
+    bbuild_close(&b);
+}
 
 static void fill_indexes(struct bbuild *b, const void *ctx) {
     const struct specs *s = ctx;
     struct bbuild array = bbuild_open_array(b, SLICE_LIT("indexes"));
-    for (size_t i = 0; i < s->n; i++) {
-        struct bdoc d = api_unchecked(s->docs[i]);
-        bbuild_push(&array, (struct bval){d.p, d.len, B_DOCUMENT});
-    }
+    for (size_t i = 0; i < s->n; i++) push_spec(&array, api_unchecked(s->docs[i]), s->mem);
     bbuild_close(&array);
 }
 
 bool elmo_collection_create_indexes_with_opts(elmo_collection_t *c, const bson_t **specs, size_t n, const bson_t *opts, bson_t *reply, bson_error_t *error) {
-    struct specs s = {specs, n};
+    struct specs s = {specs, n, c != NULL ? c->db->mem : NULL};
     struct err err = ERR_INIT;
     for (size_t i = 0; i < n; i++) {
         struct bdoc checked;

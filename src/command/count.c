@@ -11,7 +11,7 @@ struct count {
 };
 
 static const struct field fields[] = {
-    {"count", FIELD_NAME, offsetof(struct count, collection), FIELD_REQUIRED},
+    {"count", FIELD_NAMESPACE, offsetof(struct count, collection), FIELD_REQUIRED},
     {"query", FIELD_DOCUMENT, offsetof(struct count, query), 0},
     {"hint", FIELD_VALUE, offsetof(struct count, hint), 0},
     {"skip", FIELD_COUNT, offsetof(struct count, skip), 0},

@@ -15,6 +15,15 @@ static const struct field fields[] = {
     {"ignoreUnknownIndexOptions", FIELD_REFUSED, 0, 0},
 };
 
+/* Names are the caller's to make, as in MongoDB. A missing key is said first, elsewhere. */
+static status check_names(const struct bdoc *specs, uint32_t count, struct err *err) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (bdoc_get_str(specs[i], "name").type == B_MISSING && bdoc_get_str(specs[i], "key").type != B_MISSING)
+            return RAISE_CODE(err, CODE_FailedToParse, "The 'name' field is a required property of an index specification");
+    }
+    return ST_OK;
+}
+
 static status run(struct command_call *call, struct err *err) {
     struct create_indexes cmd = {0};
     struct ns ns;
@@ -25,6 +34,7 @@ static status run(struct command_call *call, struct err *err) {
     TRY(command_ns(call, cmd.collection, true, &ns, err));
     if (bdoc_is_empty(cmd.indexes)) return RAISE_CODE(err, CODE_BadValue, "Must specify at least one index to create");
     TRY(documents_of(call->op, "createIndexes.indexes", cmd.indexes, &specs, &count, err));
+    TRY(check_names(specs, count, err));
     TRY(catalog_create_indexes(call->op, ns, specs, count, NULL, NULL, &created, &before, &after, err));
     bbuild_int32(call->reply, "numIndexesBefore", (int32_t) before);
     bbuild_int32(call->reply, "numIndexesAfter", (int32_t) after);

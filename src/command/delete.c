@@ -12,19 +12,19 @@ struct delete_body {
 static const struct field body_fields[] = {
     {"delete", FIELD_NAME, offsetof(struct delete_body, collection), FIELD_REQUIRED},
     {"deletes", FIELD_ARRAY, offsetof(struct delete_body, deletes), FIELD_REQUIRED},
-    {"ordered", FIELD_BOOL, offsetof(struct delete_body, ordered), 0},
+    {"ordered", FIELD_STRICT_BOOL, offsetof(struct delete_body, ordered), 0},
     {"let", FIELD_REFUSED, 0, 0},
 };
 
 struct statement {
     struct bdoc q;
-    int64_t limit;
+    struct bval limit;
     struct bval hint, collation;
 };
 
 static const struct field statement_fields[] = {
     {"q", FIELD_DOCUMENT, offsetof(struct statement, q), FIELD_REQUIRED},
-    {"limit", FIELD_INT64, offsetof(struct statement, limit), FIELD_REQUIRED},
+    {"limit", FIELD_VALUE, offsetof(struct statement, limit), FIELD_REQUIRED},
     {"hint", FIELD_VALUE, offsetof(struct statement, hint), 0},
     {"collation", FIELD_VALUE, offsetof(struct statement, collation), 0},
 };
@@ -33,10 +33,10 @@ static status parse_statement(struct bdoc doc, struct delete_statement *out, str
     struct statement s = {.q = bdoc_empty};
     TRY(fields_parse("delete.deletes", doc, statement_fields, sizeof(statement_fields) / sizeof(statement_fields[0]), false, &s, err));
     TRY(collation_check(s.collation, err));
-    if (s.limit != 0 && s.limit != 1) {
-        return RAISE_CODE(err, CODE_FailedToParse, "The limit field in delete objects must be 0 or 1. Got %lld", (long long) s.limit);
-    }
-    *out = (struct delete_statement){.filter = s.q, .multi = s.limit == 0, .hint = s.hint};
+    /* As in MongoDB, what is no number counts as 0. */
+    double limit = bval_is_number(s.limit) ? bnum_to_double(bnum_of(s.limit)) : 0;
+    if (limit != 0 && limit != 1) return RAISE_CODE(err, CODE_FailedToParse, "The limit field in delete objects must be 0 or 1. Got %.17g", limit);
+    *out = (struct delete_statement){.filter = s.q, .multi = limit == 0, .hint = s.hint};
     return ST_OK;
 }
 

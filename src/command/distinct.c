@@ -10,7 +10,7 @@ struct distinct {
 };
 
 static const struct field fields[] = {
-    {"distinct", FIELD_NAME, offsetof(struct distinct, collection), FIELD_REQUIRED},
+    {"distinct", FIELD_NAMESPACE, offsetof(struct distinct, collection), FIELD_REQUIRED},
     {"key", FIELD_STRING, offsetof(struct distinct, key), FIELD_REQUIRED},
     {"query", FIELD_DOCUMENT, offsetof(struct distinct, query), 0},
     {"hint", FIELD_VALUE, offsetof(struct distinct, hint), 0},

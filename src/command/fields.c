@@ -50,8 +50,16 @@ static status read_field(const char *where, const struct field *row, struct bval
         *(struct slice *) at = bval_string(v);
         return ST_OK;
     case FIELD_NAME:
-        if (v.type != B_STRING) return RAISE_CODE(err, CODE_InvalidNamespace, "collection name has invalid type %s", btype_name(v.type));
+    case FIELD_NAMESPACE:
+        if (v.type != B_STRING) {
+            int32_t code = row->kind == FIELD_NAME ? CODE_BadValue : CODE_InvalidNamespace;
+            return RAISE_CODE(err, code, "collection name has invalid type %s", btype_name(v.type));
+        }
         *(struct slice *) at = bval_string(v);
+        return ST_OK;
+    case FIELD_STRICT_BOOL:
+        if (v.type != B_BOOL) return wrong_type(where, row, v, "type 'bool'", err);
+        *(bool *) at = bval_truthy(v);
         return ST_OK;
     case FIELD_BOOL:
         if (v.type != B_BOOL && !bval_is_number(v)) return wrong_type(where, row, v, "types '[bool, long, int, decimal, double]'", err);

@@ -9,8 +9,10 @@ enum field_kind {
     FIELD_DOCUMENT,  /* struct bdoc; null counts as absent */
     FIELD_ARRAY,     /* struct bdoc */
     FIELD_STRING,    /* struct slice */
-    FIELD_NAME,      /* struct slice: a collection's name; 73 when it is no string, as MongoDB answers */
+    FIELD_NAME,      /* struct slice: a collection's name; 2 when it is no string, as MongoDB's writes and index commands answer */
+    FIELD_NAMESPACE, /* the same; 73 when it is no string, as MongoDB's reads answer */
     FIELD_BOOL,      /* bool; numbers are taken as truth values */
+    FIELD_STRICT_BOOL, /* bool and nothing else */
     FIELD_INT64,     /* int64_t; any number with a whole value */
     FIELD_COUNT,     /* the same, and not negative: 51024 */
     FIELD_VALUE,     /* struct bval: anything */

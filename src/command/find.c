@@ -5,7 +5,7 @@
 #include "command/requests.h"
 
 const struct field find_fields[] = {
-    {"find", FIELD_NAME, offsetof(struct find_command, collection), FIELD_REQUIRED},
+    {"find", FIELD_NAMESPACE, offsetof(struct find_command, collection), FIELD_REQUIRED},
     {"filter", FIELD_DOCUMENT, offsetof(struct find_command, filter), 0},
     {"sort", FIELD_DOCUMENT, offsetof(struct find_command, sort), 0},
     {"projection", FIELD_DOCUMENT, offsetof(struct find_command, projection), 0},

@@ -14,7 +14,7 @@ struct insert {
 static const struct field fields[] = {
     {"insert", FIELD_NAME, offsetof(struct insert, collection), FIELD_REQUIRED},
     {"documents", FIELD_ARRAY, offsetof(struct insert, documents), FIELD_REQUIRED},
-    {"ordered", FIELD_BOOL, offsetof(struct insert, ordered), 0},
+    {"ordered", FIELD_STRICT_BOOL, offsetof(struct insert, ordered), 0},
     {"bypassDocumentValidation", FIELD_BOOL, offsetof(struct insert, bypass), 0},
 };
 

@@ -16,7 +16,7 @@ static const struct field db_fields[] = {
     {"freeStorage", FIELD_IGNORED, 0, 0},
 };
 static const struct field coll_fields[] = {
-    {"collStats", FIELD_NAME, offsetof(struct stats, collection), FIELD_REQUIRED},
+    {"collStats", FIELD_NAMESPACE, offsetof(struct stats, collection), FIELD_REQUIRED},
     {"scale", FIELD_INT64, offsetof(struct stats, scale), 0},
 };
 

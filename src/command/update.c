@@ -12,7 +12,7 @@ struct update_body {
 static const struct field body_fields[] = {
     {"update", FIELD_NAME, offsetof(struct update_body, collection), FIELD_REQUIRED},
     {"updates", FIELD_ARRAY, offsetof(struct update_body, updates), FIELD_REQUIRED},
-    {"ordered", FIELD_BOOL, offsetof(struct update_body, ordered), 0},
+    {"ordered", FIELD_STRICT_BOOL, offsetof(struct update_body, ordered), 0},
     {"bypassDocumentValidation", FIELD_BOOL, offsetof(struct update_body, bypass), 0},
     {"let", FIELD_REFUSED, 0, 0},
 };

@@ -14,7 +14,7 @@ struct validate {
 };
 
 static const struct field fields[] = {
-    {"validate", FIELD_NAME, offsetof(struct validate, collection), FIELD_REQUIRED},
+    {"validate", FIELD_NAMESPACE, offsetof(struct validate, collection), FIELD_REQUIRED},
     {"full", FIELD_IGNORED, 0, 0},
     {"background", FIELD_IGNORED, 0, 0},
     {"metadata", FIELD_IGNORED, 0, 0},

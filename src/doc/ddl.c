@@ -1,6 +1,8 @@
 /* Creating and dropping collections, and the frame of every change of the catalog: see ddl.h. */
 #include "doc/ddl.h"
 
+#include <strings.h>
+
 #include "base/codes.h"
 #include "base/varint.h"
 #include "bson/compare.h"
@@ -101,6 +103,48 @@ status entry_init_new(struct op *op, struct bdoc options, uint8_t uuid[16], stru
     return ST_OK;
 }
 
+/* The next database at or after the cursor's place: ST_END at the end. */
+static status next_database(struct kv_cursor *cursor, struct buf *key, struct ns *ns, struct err *err) {
+    catalog_key_database(key, ns->db, true);
+    if (key->failed) return RAISE(err, ST_NOMEM, "collection");
+    TRY(ns->db.len == 0 ? kv_first(cursor, err) : kv_seek_ge(cursor, buf_slice(key), err));
+    return catalog_key_parse(kv_cursor_key(cursor), ns) ? ST_OK : RAISE(err, ST_CORRUPT, "the catalog is damaged: bad key");
+}
+
+static bool differs_in_case(struct slice a, struct slice b) {
+    return a.len == b.len && !slice_equal(a, b) && strncasecmp((const char *) a.p, (const char *) b.p, a.len) == 0;
+}
+
+/* Goes from database to database. Two first collections made at the same moment may pass side by side: their names stay apart in keys, so the rule is for people
+ * and for files that are taken to MongoDB. */
+status database_check_case(struct op *op, struct kv_txn *txn, struct slice db, struct err *err) {
+    status st = ST_OK;
+    struct kv_cursor *cursor = NULL;
+    struct ns ns = {0};
+    struct buf lo, hi;
+    buf_init(&lo, op->mem);
+    buf_init(&hi, op->mem);
+    catalog_key_database(&lo, SLICE_NONE, false);
+    catalog_key_database(&hi, SLICE_NONE, true);
+    if (lo.failed || hi.failed) TRY_OUT(RAISE(err, ST_NOMEM, "collection"));
+    struct kv_bounds bounds = {buf_slice(&lo), buf_slice(&hi)};
+    (void) kv_next_statement(txn); /* what this transaction has created counts, too */
+    TRY_OUT(kv_cursor_open(txn, &bounds, &cursor, err));
+    for (;;) {
+        st = next_database(cursor, &op->scratch.key, &ns, err);
+        if (st != ST_OK || slice_equal(ns.db, db)) break;
+        if (differs_in_case(ns.db, db))
+            TRY_OUT(RAISE_CODE(err, CODE_DatabaseDifferCase, "db already exists with different case already have: [%.*s] trying to create [%.*s]",
+                               (int) ns.db.len, (const char *) ns.db.p, (int) db.len, (const char *) db.p));
+    }
+    if (st == ST_END) st = ST_OK;
+out:
+    kv_cursor_close(cursor);
+    buf_release(&hi);
+    buf_release(&lo);
+    return st;
+}
+
 static status check_options(const struct collection *c, struct bdoc options, struct err *err) {
     if (bdoc_compare(c->options, options.p != NULL ? options : bdoc_empty) == 0) return ST_OK;
     return RAISE_CODE(err, CODE_NamespaceExists, "namespace %s.%s already exists, but with different options", (const char *) c->ns.db.p, (const char *) c->ns.coll.p);
@@ -114,6 +158,7 @@ status catalog_create(struct op *op, struct kv_txn *txn, struct ns ns, struct bd
         struct entry_edit e;
         uint8_t uuid[16];
         struct kv_mark mark = kv_mark(txn);
+        TRY(database_check_case(op, txn, ns.db, err));
         TRY(lock_exclusive(op, txn, ns, err));
         TRY(entry_init_new(op, options, uuid, &e, err));
         TRY(entry_put(op, txn, ns, &e, err));

@@ -28,6 +28,8 @@ void ddl_abort(struct ddl *d);
 status entry_put(struct op *op, struct kv_txn *txn, struct ns ns, const struct entry_edit *e, struct err *err);
 /* The entry of a new collection. */
 status entry_init_new(struct op *op, struct bdoc options, uint8_t uuid[16], struct entry_edit *out, struct err *err);
+/* A database's name may not differ from another's in case only (13297): asked before a collection is made. */
+status database_check_case(struct op *op, struct kv_txn *txn, struct slice db, struct err *err);
 /* Deletes all keys of an index id of a collection (not its flags). */
 status index_range_delete(struct op *op, struct kv_txn *txn, uint64_t collection_id, uint64_t index_id, struct err *err);
 status index_flags_delete(struct op *op, struct kv_txn *txn, uint64_t collection_id, uint64_t index_id, struct err *err);

@@ -117,8 +117,12 @@ static status register_new(struct request *r, struct ddl *d, struct index_build 
     uint8_t uuid[16];
     bool needs_no_build;
     TRY(is_empty(r->op, d, &needs_no_build, err));
-    if (d->c != NULL) entry_edit_init(&e, d->c);
-    else TRY(entry_init_new(r->op, bdoc_empty, uuid, &e, err));
+    if (d->c != NULL) {
+        entry_edit_init(&e, d->c);
+    } else {
+        TRY(database_check_case(r->op, d->txn, r->ns.db, err));
+        TRY(entry_init_new(r->op, bdoc_empty, uuid, &e, err));
+    }
     TRY(remove_leftovers(r, d->txn, &e, err));
     *b = (struct index_build){.ns = r->ns, .collection_id = e.id, .first_id = e.next_index_id};
     TRY(add_specs(r, &e, needs_no_build ? INDEX_READY : INDEX_BUILDING, err));

@@ -57,7 +57,7 @@ static status take_name(struct spec_parser *p, const char *option, struct bval v
 static status take_version(struct spec_parser *p, const char *option, struct bval v) {
     int64_t version;
     if (!bval_is_number(v)) return fail_type(p->err, option, "a number", v);
-    if (!bnum_to_int64_exact(bnum_of(v), &version))
+    if (!bnum_to_int64_exact(bnum_of(v), &version) || version > INT32_MAX || version < INT32_MIN)
         return RAISE_CODE(p->err, CODE_BadValue, "Index version must be representable as a 32-bit integer");
     if (version != 1 && version != 2)
         return RAISE_CODE(p->err, CODE_CannotCreateIndex,
@@ -364,8 +364,7 @@ static status parse_text_fields(struct spec_parser *p, struct bdoc key) {
 
 /* ---- name and normal form ---- */
 
-/* "a_1_b_-1", "title_text": numbers as a shell prints them. */
-static status make_name(struct spec_parser *p, struct buf *name, struct bdoc key) {
+void index_make_name(struct buf *name, struct bdoc key) {
     struct biter it = biter_of(key);
     struct belem e;
     while (biter_next(&it, &e)) {
@@ -374,9 +373,14 @@ static status make_name(struct spec_parser *p, struct buf *name, struct bdoc key
         (void) buf_append_slice(name, e.name);
         (void) buf_append_u8(name, '_');
         if (e.value.type == B_STRING) (void) buf_append_slice(name, bval_string(e.value));
-        else if (bnum_to_int64_exact(bnum_of(e.value), &whole)) (void) buf_append_format(name, "%lld", (long long) whole);
+        if (!bval_is_number(e.value)) continue;
+        if (bnum_to_int64_exact(bnum_of(e.value), &whole)) (void) buf_append_format(name, "%lld", (long long) whole);
         else (void) buf_append_format(name, "%.15g", bnum_to_double(bnum_of(e.value)));
     }
+}
+
+static status make_name(struct spec_parser *p, struct buf *name, struct bdoc key) {
+    index_make_name(name, key);
     return name->failed ? RAISE(p->err, ST_NOMEM, "out of memory for an index name") : ST_OK;
 }
 

@@ -3,6 +3,7 @@
 #define ELMO_INDEX_SPEC_H
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "bson/path.h"
 #include "bson/value.h"
@@ -43,6 +44,8 @@ struct index_spec {
  * kinds that MongoDB has and elmo does not are refused with MongoDB's codes (CannotCreateIndex 67, InvalidIndexSpecificationOption
  * 197, ...). A missing name is made as MongoDB makes it ("a_1_b_-1"). */
 status index_spec_parse(struct arena *arena, struct bdoc document, struct index_spec *out, struct err *err);
+/* Appends the name that an index of this key gets when it has none, "a_1_b_-1", "title_text": numbers as a shell prints them. Any document will do. */
+void index_make_name(struct buf *name, struct bdoc key);
 /* Same key pattern and options but for the name. */
 bool index_spec_same(const struct index_spec *a, const struct index_spec *b);
 
