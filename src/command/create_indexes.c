@@ -15,10 +15,11 @@ static const struct field fields[] = {
     {"ignoreUnknownIndexOptions", FIELD_REFUSED, 0, 0},
 };
 
-/* Names are the caller's to make, as in MongoDB. A missing key is said first, elsewhere. */
+/* Names are the caller's to make, as in MongoDB. A missing or wrong key is said first, elsewhere. */
 static status check_names(const struct bdoc *specs, uint32_t count, struct err *err) {
     for (uint32_t i = 0; i < count; i++) {
-        if (bdoc_get_str(specs[i], "name").type == B_MISSING && bdoc_get_str(specs[i], "key").type != B_MISSING)
+        struct bval key = bdoc_get_str(specs[i], "key");
+        if (key.type == B_DOCUMENT && !bdoc_is_empty(bval_doc(key)) && bdoc_get_str(specs[i], "name").type == B_MISSING)
             return RAISE_CODE(err, CODE_FailedToParse, "The 'name' field is a required property of an index specification");
     }
     return ST_OK;
