@@ -32,7 +32,9 @@ static inline void bench_row(const char *name, double value, const char *unit, c
     fflush(stdout);
 }
 
-static inline void bench_rate(const char *name, double count, double seconds) { bench_row(name, count / seconds, "per second", "more"); }
+static inline void bench_rate(const char *name, double count, double seconds) {
+    bench_row(name, count / seconds, "per second", "more");
+}
 
 static inline void bench_fail(const char *what, const char *why) {
     fprintf(stderr, "bench: %s: %s\n", what, why);
@@ -54,7 +56,8 @@ static inline double bench_folder_mb(const char *path) {
     if (dir == NULL) return 0;
     for (struct dirent *e; (e = readdir(dir)) != NULL;) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
-        if (snprintf(name, sizeof(name), "%s/%s", path, e->d_name) >= (int) sizeof(name) || stat(name, &st) != 0) continue;
+        if (snprintf(name, sizeof(name), "%s/%s", path, e->d_name) >= (int) sizeof(name) || stat(name, &st) != 0)
+            continue;
         total += S_ISDIR(st.st_mode) ? bench_folder_mb(name) : (double) st.st_blocks * 512 / 1e6;
     }
     (void) closedir(dir);

@@ -9,8 +9,14 @@ static const struct doc_engine *const engines[] = {&doc_elmo, &doc_sqlite, &doc_
 #define DURABLE 3000
 #define BATCH 1000
 
-static int age_of(uint32_t n) { uint64_t s = n * 3 + 1; return 18 + (int) (bench_random(&s) % 60); }
-static int city_of(uint32_t n) { uint64_t s = n * 5 + 2; return (int) (bench_random(&s) % CITY_COUNT); }
+static int age_of(uint32_t n) {
+    uint64_t s = n * 3 + 1;
+    return 18 + (int) (bench_random(&s) % 60);
+}
+static int city_of(uint32_t n) {
+    uint64_t s = n * 5 + 2;
+    return (int) (bench_random(&s) % CITY_COUNT);
+}
 
 void profile_make(uint32_t n, struct profile *p) {
     uint64_t s = n * 7 + 3;
@@ -20,14 +26,17 @@ void profile_make(uint32_t n, struct profile *p) {
     (void) snprintf(p->email, sizeof(p->email), "user%08x@example%u.org", (unsigned) (bench_random(&s)) ^ n, n);
     (void) snprintf(p->name, sizeof(p->name), "Person Number %u", n);
     (void) snprintf(p->city, sizeof(p->city), "City-%03d", city_of(n));
-    (void) snprintf(p->street, sizeof(p->street), "%u %c-Street", (unsigned) (bench_random(&s) % 900), 'A' + (int) (n % 26));
+    (void) snprintf(p->street, sizeof(p->street), "%u %c-Street", (unsigned) (bench_random(&s) % 900),
+                    'A' + (int) (n % 26));
     (void) snprintf(p->zip, sizeof(p->zip), "%05u", (unsigned) (bench_random(&s) % 100000));
-    static const char words[] = "quiet river stone amber north walks early bread light under paper winter garden copper sails morning";
+    static const char words[] =
+        "quiet river stone amber north walks early bread light under paper winter garden copper sails morning";
     for (size_t i = 0; i < 96; i++) p->bio[i] = words[(bench_random(&s) % 4 + i) % (sizeof(words) - 1)];
     p->age = age_of(n);
     p->balance = (double) (bench_random(&s) % 1000000) / 100;
     p->created_ms = 1600000000000 + (int64_t) n * 1000;
-    for (int i = 0; i < 3; i++) (void) snprintf(p->tags[i], sizeof(p->tags[i]), "tag-%u", (unsigned) (bench_random(&s) % 50));
+    for (int i = 0; i < 3; i++)
+        (void) snprintf(p->tags[i], sizeof(p->tags[i]), "tag-%u", (unsigned) (bench_random(&s) % 50));
 }
 
 static void check(const char *row, double got, double want) {
@@ -137,8 +146,8 @@ static void updates(const struct doc_engine *e, uint32_t n) {
                 ids[j][0] = 0x65;
                 for (int b = 0; b < 4; b++) ids[j][8 + b] = (uint8_t) (k >> (24 - 8 * b));
             }
-            if (kind == 0) e->update_age((const uint8_t (*)[12]) ids, BATCH, 1);
-            else e->update_balance((const uint8_t (*)[12]) ids, BATCH, 1);
+            if (kind == 0) e->update_age((const uint8_t(*)[12]) ids, BATCH, 1);
+            else e->update_balance((const uint8_t(*)[12]) ids, BATCH, 1);
         }
         bench_rate(kind == 0 ? "update indexed field" : "update plain field", UPDATES, bench_now() - start);
     }

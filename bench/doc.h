@@ -25,13 +25,13 @@ struct doc_engine {
     void (*open)(const char *dir, int cache_mb, int durable);
     void (*close)(void);
     void (*insert_batch)(const struct profile *p, int count);
-    int (*find_id)(const uint8_t id[12]);                /* 1 when found, its bytes read */
+    int (*find_id)(const uint8_t id[12]); /* 1 when found, its bytes read */
     int (*find_email)(const char *email);
-    int (*range_age)(int lo, int hi, int limit);         /* rows, in order of age */
+    int (*range_age)(int lo, int hi, int limit);                    /* rows, in order of age */
     int (*filter)(double balance_below, const char *street_prefix); /* unindexed, over all: rows */
     int64_t (*count_city)(const char *city);
-    double (*average_age)(double *by_city);              /* average age per city into by_city[CITY_COUNT]: rows seen */
-    void (*update_age)(const uint8_t (*ids)[12], int count, int delta);      /* indexed field */
+    double (*average_age)(double *by_city); /* average age per city into by_city[CITY_COUNT]: rows seen */
+    void (*update_age)(const uint8_t (*ids)[12], int count, int delta);        /* indexed field */
     void (*update_balance)(const uint8_t (*ids)[12], int count, double delta); /* plain field */
 };
 

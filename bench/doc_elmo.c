@@ -19,7 +19,8 @@ static void open_elmo(const char *dir, int cache_mb, int durable) {
     BSON_APPEND_INT32(&opts, "cacheSizeMB", cache_mb);
     must(elmo_open(path, &opts, &db, &error), "elmo_open");
     coll = elmo_get_collection(db, "bench", "profiles");
-    bson_t *specs[] = {BCON_NEW("key", "{", "age", BCON_INT32(1), "}"), BCON_NEW("key", "{", "city", BCON_INT32(1), "}"),
+    bson_t *specs[] = {BCON_NEW("key", "{", "age", BCON_INT32(1), "}"),
+                       BCON_NEW("key", "{", "city", BCON_INT32(1), "}"),
                        BCON_NEW("key", "{", "email", BCON_INT32(1), "}", "unique", BCON_BOOL(true))};
     const bson_t *lent[] = {specs[0], specs[1], specs[2]};
     must(elmo_collection_create_indexes_with_opts(coll, lent, 3, NULL, NULL, &error), "create indexes");
@@ -106,7 +107,8 @@ static int range_age(int lo, int hi, int limit) {
 }
 
 static int filter_all(double below, const char *text) {
-    bson_t *filter = BCON_NEW("balance", "{", "$lt", BCON_DOUBLE(below), "}", "bio", "{", "$regex", BCON_UTF8(text), "}");
+    bson_t *filter =
+        BCON_NEW("balance", "{", "$lt", BCON_DOUBLE(below), "}", "bio", "{", "$regex", BCON_UTF8(text), "}");
     int rows = count_rows(filter, NULL);
     bson_destroy(filter);
     return rows;
@@ -123,7 +125,8 @@ static int64_t count_city(const char *city) {
 
 /* $group is not there yet: the caller groups what a projection gives. */
 static double average_age(double *by_city) {
-    bson_t *filter = bson_new(), *opts = BCON_NEW("projection", "{", "_id", BCON_INT32(0), "city", BCON_INT32(1), "age", BCON_INT32(1), "}");
+    bson_t *filter = bson_new(),
+           *opts = BCON_NEW("projection", "{", "_id", BCON_INT32(0), "city", BCON_INT32(1), "age", BCON_INT32(1), "}");
     const bson_t *doc;
     double counts[CITY_COUNT] = {0}, rows = 0;
     elmo_cursor_t *cursor = elmo_collection_find_with_opts(coll, filter, opts);
@@ -172,13 +175,21 @@ static void update_batch(const uint8_t (*ids)[12], int count, const char *field,
     bson_append_array_end(&command, &updates);
     must(elmo_command_simple(db, "bench", &command, &reply, &error), "update");
     bson_iter_t it;
-    if (!bson_iter_init_find(&it, &reply, "nModified") || bson_iter_int32(&it) != count) bench_fail("update", "not every document was updated");
+    if (!bson_iter_init_find(&it, &reply, "nModified") || bson_iter_int32(&it) != count)
+        bench_fail("update", "not every document was updated");
     bson_destroy(&reply);
     bson_destroy(&command);
 }
 
 static void update_age(const uint8_t (*ids)[12], int count, int delta) { update_batch(ids, count, "age", true, delta); }
-static void update_balance(const uint8_t (*ids)[12], int count, double delta) { update_batch(ids, count, "balance", false, delta); }
+static void update_balance(const uint8_t (*ids)[12], int count, double delta) {
+    update_batch(ids, count, "balance", false, delta);
+}
 
-const struct doc_engine doc_elmo = {"elmo", "sync normal (durable insert: full), lz4", open_elmo, close_elmo, insert_batch, find_id, find_email,
-                                    range_age, filter_all, count_city, average_age, update_age, update_balance};
+const struct doc_engine doc_elmo = {"elmo",        "sync normal (durable insert: full), lz4",
+                                    open_elmo,     close_elmo,
+                                    insert_batch,  find_id,
+                                    find_email,    range_age,
+                                    filter_all,    count_city,
+                                    average_age,   update_age,
+                                    update_balance};

@@ -3,10 +3,26 @@
 
 #include "doc.h"
 
-enum { S_BEGIN, S_COMMIT, S_INSERT, S_ID, S_EMAIL, S_RANGE, S_FILTER, S_COUNT, S_AVERAGE, S_AGE, S_BALANCE, S_COUNT_OF };
+enum {
+    S_BEGIN,
+    S_COMMIT,
+    S_INSERT,
+    S_ID,
+    S_EMAIL,
+    S_RANGE,
+    S_FILTER,
+    S_COUNT,
+    S_AVERAGE,
+    S_AGE,
+    S_BALANCE,
+    S_COUNT_OF
+};
 
 static const char *const statements[S_COUNT_OF] = {
-    "BEGIN IMMEDIATE", "COMMIT", "INSERT INTO profiles VALUES (?, ?)", "SELECT body FROM profiles WHERE id = ?",
+    "BEGIN IMMEDIATE",
+    "COMMIT",
+    "INSERT INTO profiles VALUES (?, ?)",
+    "SELECT body FROM profiles WHERE id = ?",
     "SELECT body FROM profiles WHERE body ->> '$.email' = ?",
     "SELECT body FROM profiles WHERE body ->> '$.age' >= ? AND body ->> '$.age' < ? ORDER BY body ->> '$.age' LIMIT ?",
     "SELECT body FROM profiles WHERE body ->> '$.balance' < ? AND body ->> '$.bio' LIKE ?",
@@ -38,7 +54,8 @@ static void open_sqlite(const char *dir, int cache_mb, int durable, int rowid) {
     exec("CREATE INDEX IF NOT EXISTS by_age ON profiles (body ->> '$.age')");
     exec("CREATE INDEX IF NOT EXISTS by_city ON profiles (body ->> '$.city')");
     exec("CREATE UNIQUE INDEX IF NOT EXISTS by_email ON profiles (body ->> '$.email')");
-    for (int i = 0; i < S_COUNT_OF; i++) must(sqlite3_prepare_v3(db, statements[i], -1, SQLITE_PREPARE_PERSISTENT, &st[i], NULL), statements[i]);
+    for (int i = 0; i < S_COUNT_OF; i++)
+        must(sqlite3_prepare_v3(db, statements[i], -1, SQLITE_PREPARE_PERSISTENT, &st[i], NULL), statements[i]);
 }
 
 static void open_plain(const char *dir, int cache_mb, int durable) { open_sqlite(dir, cache_mb, durable, 0); }
@@ -59,10 +76,11 @@ static void insert_batch(const struct profile *p, int count) {
     step_done(S_BEGIN);
     for (int i = 0; i < count; i++) {
         int n = snprintf(json, sizeof(json),
-                         "{\"name\":\"%s\",\"email\":\"%s\",\"age\":%d,\"city\":\"%s\",\"address\":{\"street\":\"%s\",\"zip\":\"%s\"},\"balance\":%.2f,"
+                         "{\"name\":\"%s\",\"email\":\"%s\",\"age\":%d,\"city\":\"%s\",\"address\":{\"street\":\"%s\","
+                         "\"zip\":\"%s\"},\"balance\":%.2f,"
                          "\"created\":%lld,\"tags\":[\"%s\",\"%s\",\"%s\"],\"bio\":\"%s\"}",
-                         p[i].name, p[i].email, p[i].age, p[i].city, p[i].street, p[i].zip, p[i].balance, (long long) p[i].created_ms, p[i].tags[0],
-                         p[i].tags[1], p[i].tags[2], p[i].bio);
+                         p[i].name, p[i].email, p[i].age, p[i].city, p[i].street, p[i].zip, p[i].balance,
+                         (long long) p[i].created_ms, p[i].tags[0], p[i].tags[1], p[i].tags[2], p[i].bio);
         must(sqlite3_bind_blob(st[S_INSERT], 1, p[i].id, 12, SQLITE_STATIC), "bind");
         must(sqlite3_bind_text(st[S_INSERT], 2, json, n, SQLITE_STATIC), "bind");
         step_done(S_INSERT);
@@ -72,7 +90,8 @@ static void insert_batch(const struct profile *p, int count) {
 
 static int count_rows(int s) {
     int rows = 0, rc;
-    while ((rc = sqlite3_step(st[s])) == SQLITE_ROW) rows += sqlite3_column_text(st[s], 0) != NULL && sqlite3_column_bytes(st[s], 0) > 100;
+    while ((rc = sqlite3_step(st[s])) == SQLITE_ROW)
+        rows += sqlite3_column_text(st[s], 0) != NULL && sqlite3_column_bytes(st[s], 0) > 100;
     must(rc, statements[s]);
     (void) sqlite3_reset(st[s]);
     return rows;
@@ -114,7 +133,8 @@ static int64_t count_city(const char *city) {
 static double average_age(double *by_city) {
     double rows = 0;
     while (sqlite3_step(st[S_AVERAGE]) == SQLITE_ROW) {
-        by_city[atoi((const char *) sqlite3_column_text(st[S_AVERAGE], 0) + 5)] = sqlite3_column_double(st[S_AVERAGE], 1);
+        by_city[atoi((const char *) sqlite3_column_text(st[S_AVERAGE], 0) + 5)] =
+            sqlite3_column_double(st[S_AVERAGE], 1);
         rows += (double) sqlite3_column_int64(st[S_AVERAGE], 2);
     }
     (void) sqlite3_reset(st[S_AVERAGE]);
@@ -133,9 +153,22 @@ static void update_batch(int s, const uint8_t (*ids)[12], int count, double delt
 }
 
 static void update_age(const uint8_t (*ids)[12], int count, int delta) { update_batch(S_AGE, ids, count, delta); }
-static void update_balance(const uint8_t (*ids)[12], int count, double delta) { update_batch(S_BALANCE, ids, count, delta); }
+static void update_balance(const uint8_t (*ids)[12], int count, double delta) {
+    update_batch(S_BALANCE, ids, count, delta);
+}
 
-const struct doc_engine doc_sqlite = {"sqlite", "WITHOUT ROWID, WAL, synchronous NORMAL (durable insert: FULL)", open_plain, close_sqlite, insert_batch, find_id,
-                                      find_email, range_age, filter_all, count_city, average_age, update_age, update_balance};
-const struct doc_engine doc_sqlite_rowid = {"sqlite-rowid", "rowid table, WAL, synchronous NORMAL (durable insert: FULL)", open_rowid, close_sqlite, insert_batch,
-                                            find_id, find_email, range_age, filter_all, count_city, average_age, update_age, update_balance};
+const struct doc_engine doc_sqlite = {"sqlite",      "WITHOUT ROWID, WAL, synchronous NORMAL (durable insert: FULL)",
+                                      open_plain,    close_sqlite,
+                                      insert_batch,  find_id,
+                                      find_email,    range_age,
+                                      filter_all,    count_city,
+                                      average_age,   update_age,
+                                      update_balance};
+const struct doc_engine doc_sqlite_rowid = {
+    "sqlite-rowid", "rowid table, WAL, synchronous NORMAL (durable insert: FULL)",
+    open_rowid,     close_sqlite,
+    insert_batch,   find_id,
+    find_email,     range_age,
+    filter_all,     count_city,
+    average_age,    update_age,
+    update_balance};

@@ -41,7 +41,7 @@ static void load(const struct kv_engine *e, uint32_t n, int sorted) {
             make_value(i + j, values[j]);
         }
         double start = bench_now();
-        e->put_batch((const uint8_t (*)[KEY_LEN]) keys, (const uint8_t (*)[VALUE_LEN]) values, BATCH);
+        e->put_batch((const uint8_t(*)[KEY_LEN]) keys, (const uint8_t(*)[VALUE_LEN]) values, BATCH);
         seconds += bench_now() - start;
     }
     bench_rate(sorted ? "load sorted, batches of 1000" : "load random, batches of 1000", n, seconds);
@@ -107,7 +107,7 @@ static void zipfian(const struct kv_engine *e, uint32_t n) {
             if (e->get(keys[0], &byte) != 1) expect("zipfian get", 0, 1);
         } else {
             make_value((uint64_t) i, values[0]);
-            e->put_batch((const uint8_t (*)[KEY_LEN]) keys, (const uint8_t (*)[VALUE_LEN]) values, 1);
+            e->put_batch((const uint8_t(*)[KEY_LEN]) keys, (const uint8_t(*)[VALUE_LEN]) values, 1);
         }
     }
     bench_rate("zipfian 50/50", ZIPF_OPS, bench_now() - start);
@@ -120,7 +120,7 @@ static void durable_puts(const struct kv_engine *e) {
     for (int i = 0; i < DURABLE; i++) {
         make_key(bench_random(&s), keys[0]);
         make_value((uint64_t) i, values[0]);
-        e->put_batch((const uint8_t (*)[KEY_LEN]) keys, (const uint8_t (*)[VALUE_LEN]) values, 1);
+        e->put_batch((const uint8_t(*)[KEY_LEN]) keys, (const uint8_t(*)[VALUE_LEN]) values, 1);
     }
     bench_rate("durable put", DURABLE, bench_now() - start);
 }

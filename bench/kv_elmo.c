@@ -63,5 +63,13 @@ static uint64_t scan(uint64_t *sum) { return walk(NULL, UINT64_MAX, sum); }
 static int range(const uint8_t *key, int count, uint64_t *sum) { return (int) walk(key, (uint64_t) count, sum); }
 static void settle(void) { must(lsm_compact(db, &error), "compact"); }
 
-const struct kv_engine kv_elmo = {"elmo", "LZ4, filter 10 bits, 16 KiB leaves, 32 MiB memtable, sync off (durable put: full), compacted before the reads", open_elmo,
-                                  close_elmo, put_batch, get, scan, range, settle};
+const struct kv_engine kv_elmo = {
+    "elmo",
+    "LZ4, filter 10 bits, 16 KiB leaves, 32 MiB memtable, sync off (durable put: full), compacted before the reads",
+    open_elmo,
+    close_elmo,
+    put_batch,
+    get,
+    scan,
+    range,
+    settle};

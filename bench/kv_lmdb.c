@@ -33,7 +33,10 @@ static void put_batch(const uint8_t (*keys)[KEY_LEN], const uint8_t (*values)[VA
     MDB_txn *txn;
     must(mdb_txn_begin(env, NULL, 0, &txn), "begin");
     for (int i = 0; i < count; i++) {
-        union { const uint8_t *p; void *q; } k = {.p = keys[i]}, v = {.p = values[i]};
+        union {
+            const uint8_t *p;
+            void *q;
+        } k = {.p = keys[i]}, v = {.p = values[i]};
         MDB_val key = {KEY_LEN, k.q}, value = {VALUE_LEN, v.q};
         must(mdb_put(txn, dbi, &key, &value, 0), "put");
     }
@@ -41,7 +44,10 @@ static void put_batch(const uint8_t (*keys)[KEY_LEN], const uint8_t (*values)[VA
 }
 
 static int get(const uint8_t *key, uint8_t *first_byte) {
-    union { const uint8_t *p; void *q; } u = {.p = key};
+    union {
+        const uint8_t *p;
+        void *q;
+    } u = {.p = key};
     MDB_val k = {KEY_LEN, u.q}, v;
     must(mdb_txn_renew(reading), "renew");
     int rc = mdb_get(reading, dbi, &k, &v);
@@ -53,13 +59,17 @@ static int get(const uint8_t *key, uint8_t *first_byte) {
 
 static uint64_t walk(const uint8_t *from, uint64_t limit, uint64_t *sum) {
     MDB_cursor *cursor;
-    union { const uint8_t *p; void *q; } u = {.p = from};
+    union {
+        const uint8_t *p;
+        void *q;
+    } u = {.p = from};
     MDB_val k = {KEY_LEN, u.q}, v;
     uint64_t rows = 0;
     must(mdb_txn_renew(reading), "renew");
     must(mdb_cursor_open(reading, dbi, &cursor), "cursor");
     int rc = mdb_cursor_get(cursor, &k, &v, from != NULL ? MDB_SET_RANGE : MDB_FIRST);
-    for (; rc == 0 && rows < limit; rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT), rows++) *sum += *(const uint8_t *) v.mv_data;
+    for (; rc == 0 && rows < limit; rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT), rows++)
+        *sum += *(const uint8_t *) v.mv_data;
     mdb_cursor_close(cursor);
     mdb_txn_reset(reading);
     return rows;
@@ -69,5 +79,9 @@ static uint64_t scan(uint64_t *sum) { return walk(NULL, UINT64_MAX, sum); }
 static int range(const uint8_t *key, int count, uint64_t *sum) { return (int) walk(key, (uint64_t) count, sum); }
 static void settle(void) {}
 
-const struct kv_engine kv_lmdb = {"lmdb", "memory-mapped, MDB_NOSYNC (durable put: synced); no compression, no cache of its own", open_lmdb, close_lmdb, put_batch, get,
-                                  scan, range, settle};
+const struct kv_engine kv_lmdb = {
+    "lmdb",    "memory-mapped, MDB_NOSYNC (durable put: synced); no compression, no cache of its own",
+    open_lmdb, close_lmdb,
+    put_batch, get,
+    scan,      range,
+    settle};

@@ -41,7 +41,8 @@ static void close_rocksdb(void) {
 static void put_batch(const uint8_t (*keys)[KEY_LEN], const uint8_t (*values)[VALUE_LEN], int count) {
     char *err = NULL;
     rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
-    for (int i = 0; i < count; i++) rocksdb_writebatch_put(batch, (const char *) keys[i], KEY_LEN, (const char *) values[i], VALUE_LEN);
+    for (int i = 0; i < count; i++)
+        rocksdb_writebatch_put(batch, (const char *) keys[i], KEY_LEN, (const char *) values[i], VALUE_LEN);
     rocksdb_write(db, writing, batch, &err);
     must(err, "write");
     rocksdb_writebatch_destroy(batch);
@@ -61,7 +62,8 @@ static int get(const uint8_t *key, uint8_t *first_byte) {
 static uint64_t walk(rocksdb_iterator_t *it, uint64_t limit, uint64_t *sum) {
     uint64_t rows = 0;
     size_t len;
-    for (; rows < limit && rocksdb_iter_valid(it); rocksdb_iter_next(it), rows++) *sum += (uint8_t) *rocksdb_iter_value(it, &len);
+    for (; rows < limit && rocksdb_iter_valid(it); rocksdb_iter_next(it), rows++)
+        *sum += (uint8_t) *rocksdb_iter_value(it, &len);
     rocksdb_iter_destroy(it);
     return rows;
 }
@@ -80,5 +82,13 @@ static int range(const uint8_t *key, int count, uint64_t *sum) {
 
 static void settle(void) { rocksdb_compact_range(db, NULL, 0, NULL, 0); }
 
-const struct kv_engine kv_rocksdb = {"rocksdb", "LZ4, Bloom filter 10 bits, 16 KiB blocks, 32 MiB write buffer, sync off (durable put: on), compacted before the reads",
-                                     open_rocksdb, close_rocksdb, put_batch, get, scan, range, settle};
+const struct kv_engine kv_rocksdb = {"rocksdb",
+                                     "LZ4, Bloom filter 10 bits, 16 KiB blocks, 32 MiB write buffer, sync off (durable "
+                                     "put: on), compacted before the reads",
+                                     open_rocksdb,
+                                     close_rocksdb,
+                                     put_batch,
+                                     get,
+                                     scan,
+                                     range,
+                                     settle};

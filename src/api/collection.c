@@ -35,7 +35,9 @@ void elmo_collection_destroy(elmo_collection_t *c) {
 const char *elmo_collection_get_name(elmo_collection_t *c) { return c != NULL ? (const char *) c->ns.coll.p : ""; }
 
 /* Runs a command whose body `fill` appends to, in the collection's database. */
-static bool run_command(elmo_collection_t *c, const char *name, const bson_t *opts, void (*fill)(struct bbuild *b, const void *ctx), const void *ctx, bson_t *reply, bson_error_t *error) {
+static bool run_command(elmo_collection_t *c, const char *name, const bson_t *opts,
+                        void (*fill)(struct bbuild *b, const void *ctx), const void *ctx, bson_t *reply,
+                        bson_error_t *error) {
     struct err err = ERR_INIT;
     struct op op;
     struct buf body, buf;
@@ -52,7 +54,8 @@ static bool run_command(elmo_collection_t *c, const char *name, const bson_t *op
         if (fill != NULL) fill(&b, ctx);
         bbuild_elems(&b, options);
         struct bdoc doc = bbuild_finish(&b);
-        st = doc.p == NULL ? RAISE(&err, ST_NOMEM, "no memory for a command") : command_run(&c->db->command, &op, c->ns.db, doc, &buf, &reply_doc, &err);
+        st = doc.p == NULL ? RAISE(&err, ST_NOMEM, "no memory for a command")
+                           : command_run(&c->db->command, &op, c->ns.db, doc, &buf, &reply_doc, &err);
     }
     bool ok = api_answer(st, &err, reply_doc, reply, error);
     buf_release(&body);
@@ -61,9 +64,12 @@ static bool run_command(elmo_collection_t *c, const char *name, const bson_t *op
     return ok;
 }
 
-bool elmo_collection_drop(elmo_collection_t *c, bson_error_t *error) { return run_command(c, "drop", NULL, NULL, NULL, NULL, error); }
+bool elmo_collection_drop(elmo_collection_t *c, bson_error_t *error) {
+    return run_command(c, "drop", NULL, NULL, NULL, NULL, error);
+}
 
-static status count_filter(elmo_collection_t *c, struct op *op, const bson_t *filter, const bson_t *opts, int64_t *n, struct err *err) {
+static status count_filter(elmo_collection_t *c, struct op *op, const bson_t *filter, const bson_t *opts, int64_t *n,
+                           struct err *err) {
     struct find_request req = {.ns = c->ns};
     TRY(ns_check(c->ns, false, err));
     TRY(api_document(filter, "filter", &req.filter, err));
@@ -71,7 +77,8 @@ static status count_filter(elmo_collection_t *c, struct op *op, const bson_t *fi
     return count_run(op, &req, n, err);
 }
 
-static int64_t answer_count(elmo_collection_t *c, const bson_t *filter, const bson_t *opts, bson_t *reply, bson_error_t *error) {
+static int64_t answer_count(elmo_collection_t *c, const bson_t *filter, const bson_t *opts, bson_t *reply,
+                            bson_error_t *error) {
     struct err err = ERR_INIT;
     struct op op;
     struct buf buf;
@@ -94,11 +101,13 @@ static int64_t answer_count(elmo_collection_t *c, const bson_t *filter, const bs
     return ok ? n : -1;
 }
 
-int64_t elmo_collection_count_documents(elmo_collection_t *c, const bson_t *filter, const bson_t *opts, bson_t *reply, bson_error_t *error) {
+int64_t elmo_collection_count_documents(elmo_collection_t *c, const bson_t *filter, const bson_t *opts, bson_t *reply,
+                                        bson_error_t *error) {
     return answer_count(c, filter, opts, reply, error);
 }
 
-int64_t elmo_collection_estimated_document_count(elmo_collection_t *c, const bson_t *opts, bson_t *reply, bson_error_t *error) {
+int64_t elmo_collection_estimated_document_count(elmo_collection_t *c, const bson_t *opts, bson_t *reply,
+                                                 bson_error_t *error) {
     return answer_count(c, NULL, opts, reply, error);
 }
 
@@ -131,7 +140,8 @@ static void fill_indexes(struct bbuild *b, const void *ctx) {
     bbuild_close(&array);
 }
 
-bool elmo_collection_create_indexes_with_opts(elmo_collection_t *c, const bson_t **specs, size_t n, const bson_t *opts, bson_t *reply, bson_error_t *error) {
+bool elmo_collection_create_indexes_with_opts(elmo_collection_t *c, const bson_t **specs, size_t n, const bson_t *opts,
+                                              bson_t *reply, bson_error_t *error) {
     struct specs s = {specs, n, c != NULL ? c->db->mem : NULL};
     struct err err = ERR_INIT;
     for (size_t i = 0; i < n; i++) {

@@ -6,7 +6,9 @@
 
 /* Stands for the cursor that there was no memory for: it has no rows and its error is 146. Nothing ever writes to it. */
 static struct elmo_cursor *no_cursor(void) {
-    static struct elmo_cursor cursor = {.is_done = true, .is_failed = true, .err = {.code = CODE_ExceededMemoryLimit, .text = "no memory for a cursor"}};
+    static struct elmo_cursor cursor = {.is_done = true,
+                                        .is_failed = true,
+                                        .err = {.code = CODE_ExceededMemoryLimit, .text = "no memory for a cursor"}};
     return &cursor;
 }
 
@@ -52,7 +54,7 @@ static status open_find(struct elmo_cursor *cur, struct elmo_collection *c, cons
 elmo_cursor_t *elmo_collection_find_with_opts(elmo_collection_t *c, const bson_t *filter, const bson_t *opts) {
     struct elmo_cursor *cur = c != NULL ? new_cursor(c->db) : NULL;
     if (cur == NULL) return no_cursor();
-    if ( open_find(cur, c, filter, opts) != ST_OK) fail(cur);
+    if (open_find(cur, c, filter, opts) != ST_OK) fail(cur);
     return cur;
 }
 
@@ -90,7 +92,8 @@ elmo_cursor_t *elmo_collection_find_indexes_with_opts(elmo_collection_t *c, cons
 }
 
 static status next_row(struct elmo_cursor *cur, struct bdoc *doc) {
-    if (atomic_load_explicit(&cur->db->is_closed, memory_order_acquire)) return RAISE(&cur->err, ST_CLOSED, "the database was closed");
+    if (atomic_load_explicit(&cur->db->is_closed, memory_order_acquire))
+        return RAISE(&cur->err, ST_CLOSED, "the database was closed");
     if (cur->find != NULL) return find_next(&cur->op, cur->find, doc, &cur->err);
     if (cur->rows_at == cur->rows.len) return ST_END;
     *doc = bdoc_of(cur->rows.p + cur->rows_at);

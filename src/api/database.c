@@ -32,7 +32,8 @@ static const struct field open_fields[] = {
 const char *elmo_version(void) { return VERSION_TEXT; }
 
 /* The position of `text` among the n names, `missing` when there is no text. */
-static status choose(const char *option, struct slice text, const char *const *names, int n, int missing, int *out, struct err *err) {
+static status choose(const char *option, struct slice text, const char *const *names, int n, int missing, int *out,
+                     struct err *err) {
     *out = missing;
     if (text.p == NULL) return ST_OK;
     for (int i = 0; i < n; i++) {
@@ -41,8 +42,8 @@ static status choose(const char *option, struct slice text, const char *const *n
             return ST_OK;
         }
     }
-    return RAISE_CODE(err, CODE_BadValue, "option '%s' must be one of \"%s\", \"%s\", \"%s\"; it is \"%.*s\"", option, names[0], names[1], names[2],
-                      (int) text.len, (const char *) text.p);
+    return RAISE_CODE(err, CODE_BadValue, "option '%s' must be one of \"%s\", \"%s\", \"%s\"; it is \"%.*s\"", option,
+                      names[0], names[1], names[2], (int) text.len, (const char *) text.p);
 }
 
 static status check_mb(const char *option, int64_t mb, struct err *err) {
@@ -62,7 +63,8 @@ static status parse_opts(const bson_t *opts, struct lsm_opts *out, struct err *e
     TRY(check_mb("cacheSizeMB", o.cache_mb, err));
     TRY(check_mb("writeBufferMB", o.write_buffer_mb, err));
     TRY(check_mb("maxFileSizeMB", o.file_mb_max, err));
-    if (o.threads > 64) return RAISE_CODE(err, CODE_BadValue, "option 'threads' must be at most 64; it is %lld", (long long) o.threads);
+    if (o.threads > 64)
+        return RAISE_CODE(err, CODE_BadValue, "option 'threads' must be at most 64; it is %lld", (long long) o.threads);
     *out = (struct lsm_opts){
         .sync = (enum lsm_sync) sync,
         .read_only = o.read_only,
@@ -114,7 +116,8 @@ static void name_the_file(const char *path, struct err *err) {
     memcpy(err->text, text, sizeof(text));
 }
 
-static status open_database(const char *path, const bson_t *opts, const struct mem *mem, struct elmo **out, struct err *err) {
+static status open_database(const char *path, const bson_t *opts, const struct mem *mem, struct elmo **out,
+                            struct err *err) {
     struct lsm_opts lsm;
     TRY(parse_opts(opts, &lsm, err));
     struct elmo *db = mem_new(mem, struct elmo);
@@ -127,7 +130,10 @@ static status open_database(const char *path, const bson_t *opts, const struct m
         mem_delete(mem, db);
         return st;
     }
-    db->command = (struct command_env){.db = db->document_db, .storage_stat = storage_stat_of, .storage_ctx = db, .version = VERSION_TEXT};
+    db->command = (struct command_env){.db = db->document_db,
+                                       .storage_stat = storage_stat_of,
+                                       .storage_ctx = db,
+                                       .version = VERSION_TEXT};
     st = cursors_new(db->env, mem, &db->command.cursors, err);
     if (st == ST_OK && lsm.threads != 0) st = db_upkeep_start(db->document_db, err);
     if (st != ST_OK) {
@@ -144,7 +150,9 @@ bool api_open(const char *path, const bson_t *opts, const struct mem *mem, elmo_
     return api_answer(open_database(path, opts, mem, db, &err), &err, (struct bdoc){0}, NULL, error);
 }
 
-bool elmo_open(const char *path, const bson_t *opts, elmo_t **db, bson_error_t *error) { return api_open(path, opts, mem_default(), db, error); }
+bool elmo_open(const char *path, const bson_t *opts, elmo_t **db, bson_error_t *error) {
+    return api_open(path, opts, mem_default(), db, error);
+}
 
 void elmo_close(elmo_t *db) {
     if (db == NULL || atomic_exchange_explicit(&db->is_closed, true, memory_order_acq_rel)) return;
@@ -159,7 +167,8 @@ bool elmo_command_simple(elmo_t *db, const char *db_name, const bson_t *command,
     status st = api_begin(db, &op, &err);
     buf_init(&buf, db->mem);
     if (st == ST_OK) st = api_document(command, "the command", &body, &err);
-    if (st == ST_OK) st = command_run(&db->command, &op, slice_str(db_name != NULL ? db_name : ""), body, &buf, &reply_doc, &err);
+    if (st == ST_OK)
+        st = command_run(&db->command, &op, slice_str(db_name != NULL ? db_name : ""), body, &buf, &reply_doc, &err);
     if (st != ST_OK && reply_doc.p == NULL) reply_doc = command_failure(&buf, &err);
     bool ok = api_answer(st, &err, reply_doc, reply, error);
     buf_release(&buf);

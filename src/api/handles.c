@@ -18,7 +18,8 @@ void elmo_unref(struct elmo *db) {
 
 status api_begin(struct elmo *db, struct op *op, struct err *err) {
     op_init(op, db->document_db);
-    if (atomic_load_explicit(&db->is_closed, memory_order_acquire)) return RAISE(err, ST_CLOSED, "the database was closed");
+    if (atomic_load_explicit(&db->is_closed, memory_order_acquire))
+        return RAISE(err, ST_CLOSED, "the database was closed");
     return ST_OK;
 }
 
@@ -38,7 +39,8 @@ status api_document(const bson_t *doc, const char *what, struct bdoc *out, struc
 
 bool api_no_handle(bson_t *reply, bson_error_t *error) {
     struct err err = ERR_INIT;
-    return api_answer(RAISE(&err, ST_NOMEM, "there was no memory for the collection's handle"), &err, (struct bdoc){0}, reply, error);
+    return api_answer(RAISE(&err, ST_NOMEM, "there was no memory for the collection's handle"), &err, (struct bdoc){0},
+                      reply, error);
 }
 
 bool api_answer(status st, const struct err *err, struct bdoc reply_doc, bson_t *reply, bson_error_t *error) {

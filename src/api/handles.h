@@ -25,18 +25,18 @@ struct elmo {
 
 struct elmo_collection {
     struct elmo *db;
-    char *names;          /* "db\0collection\0", allocated */
+    char *names; /* "db\0collection\0", allocated */
     size_t names_len;
     struct ns ns;
 };
 
 struct elmo_cursor {
     struct elmo *db;
-    struct find *find;    /* or rows: */
+    struct find *find; /* or rows: */
     struct buf rows;
     size_t rows_at;
     uint64_t time_left_ns; /* of maxTimeMS, which counts work and not waiting; 0: no limit */
-    bson_t *doc;          /* lent; in `room`, where its alignment (128) falls: allocators promise less */
+    bson_t *doc;           /* lent; in `room`, where its alignment (128) falls: allocators promise less */
     uint8_t room[2 * sizeof(bson_t)];
     struct op op;
     bool is_failed, is_done;

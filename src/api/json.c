@@ -8,8 +8,11 @@ static status parse(struct slice text, struct buf *buf, bool *is_array, size_t *
     bool array = false;
     size_t n = 0;
     TRY(json_parse(text, JSON_SHELL, buf, &array, &n, err));
-    if (array && is_array == NULL) return RAISE_CODE(err, CODE_FailedToParse, "a document is needed here, not an array");
-    if (used == NULL && n != text.len) return RAISE_CODE(err, CODE_FailedToParse, "unexpected text after the document: '%.20s'", (const char *) text.p + n);
+    if (array && is_array == NULL)
+        return RAISE_CODE(err, CODE_FailedToParse, "a document is needed here, not an array");
+    if (used == NULL && n != text.len)
+        return RAISE_CODE(err, CODE_FailedToParse, "unexpected text after the document: '%.20s'",
+                          (const char *) text.p + n);
     if (is_array != NULL) *is_array = array;
     if (used != NULL) *used = n;
     return ST_OK;

@@ -22,10 +22,22 @@ struct lsm_cursor {
     struct err err;
 };
 
-static const struct { status st; lsm_code_t code; } codes[] = {
-    {ST_NOMEM, LSM_NOMEM}, {ST_IO, LSM_IO}, {ST_NO_SPACE, LSM_NO_SPACE}, {ST_CORRUPT, LSM_CORRUPT}, {ST_INVALID, LSM_INVALID},
-    {ST_UNSUPPORTED, LSM_UNSUPPORTED}, {ST_CONFLICT, LSM_CONFLICT}, {ST_BUSY, LSM_BUSY}, {ST_READ_ONLY, LSM_READ_ONLY}, {ST_TOO_LARGE, LSM_TOO_LARGE},
-    {ST_OUTCOME_UNKNOWN, LSM_OUTCOME_UNKNOWN}, {ST_NOT_FOUND, LSM_MISSING},
+static const struct {
+    status st;
+    lsm_code_t code;
+} codes[] = {
+    {ST_NOMEM, LSM_NOMEM},
+    {ST_IO, LSM_IO},
+    {ST_NO_SPACE, LSM_NO_SPACE},
+    {ST_CORRUPT, LSM_CORRUPT},
+    {ST_INVALID, LSM_INVALID},
+    {ST_UNSUPPORTED, LSM_UNSUPPORTED},
+    {ST_CONFLICT, LSM_CONFLICT},
+    {ST_BUSY, LSM_BUSY},
+    {ST_READ_ONLY, LSM_READ_ONLY},
+    {ST_TOO_LARGE, LSM_TOO_LARGE},
+    {ST_OUTCOME_UNKNOWN, LSM_OUTCOME_UNKNOWN},
+    {ST_NOT_FOUND, LSM_MISSING},
 };
 
 /* True for ST_OK; else fills error. */
@@ -46,7 +58,9 @@ bool lsm_open(const char *path, const lsm_options_t *options, lsm_t **db, lsm_er
     bool in_memory = path == NULL || strcmp(path, ":memory:") == 0;
     struct lsm_opts opts = {.create = true, .threads = LSM_THREADS_DEFAULT};
     if (options != NULL) {
-        opts.sync = options->sync == LSM_FULL ? LSM_SYNC_FULL : options->sync == LSM_NORMAL ? LSM_SYNC_NORMAL : LSM_SYNC_OFF;
+        opts.sync = options->sync == LSM_FULL ? LSM_SYNC_FULL
+            : options->sync == LSM_NORMAL     ? LSM_SYNC_NORMAL
+                                              : LSM_SYNC_OFF;
         opts.read_only = options->read_only;
         opts.create = !options->must_exist && !options->read_only;
         if (options->no_threads) opts.threads = 0;
@@ -55,7 +69,8 @@ bool lsm_open(const char *path, const lsm_options_t *options, lsm_t **db, lsm_er
     }
     lsm_t *made = mem_new(mem_default(), lsm_t);
     if (made == NULL) return answer(ST_NOMEM, &err, error);
-    status st = in_memory ? env_memory_new(mem_default(), &made->env, &err) : env_posix_new(mem_default(), &made->env, &err);
+    status st =
+        in_memory ? env_memory_new(mem_default(), &made->env, &err) : env_posix_new(mem_default(), &made->env, &err);
     if (st == ST_OK) st = lsm_kv_open(made->env, in_memory ? "memory" : path, &opts, &made->kv, &err);
     if (st != ST_OK) {
         env_free(made->env);
@@ -82,7 +97,9 @@ static bool write_one(lsm_t *db, enum single what, struct slice a, struct slice 
     struct kv_txn *t;
     status st = kv_begin(db->kv, false, &t, &err);
     if (st != ST_OK) return answer(st, &err, error);
-    st = what == SINGLE_PUT ? kv_put(t, a, b, &err) : what == SINGLE_DELETE ? kv_delete(t, a, &err) : kv_delete_range(t, a, b, &err);
+    st = what == SINGLE_PUT     ? kv_put(t, a, b, &err)
+        : what == SINGLE_DELETE ? kv_delete(t, a, &err)
+                                : kv_delete_range(t, a, b, &err);
     if (st == ST_OK) st = kv_commit(t, KV_SYNC, &err);
     else kv_abort(t);
     return answer(st, &err, error);
@@ -149,7 +166,8 @@ void lsm_txn_abort(lsm_txn_t *txn) {
     mem_delete(mem_default(), txn);
 }
 
-bool lsm_txn_put(lsm_txn_t *txn, const void *key, size_t key_len, const void *value, size_t value_len, lsm_error_t *error) {
+bool lsm_txn_put(lsm_txn_t *txn, const void *key, size_t key_len, const void *value, size_t value_len,
+                 lsm_error_t *error) {
     struct err err = ERR_INIT;
     return answer(kv_put(txn->t, slice_of(key, key_len), slice_of(value, value_len), &err), &err, error);
 }
@@ -157,7 +175,8 @@ bool lsm_txn_delete(lsm_txn_t *txn, const void *key, size_t key_len, lsm_error_t
     struct err err = ERR_INIT;
     return answer(kv_delete(txn->t, slice_of(key, key_len), &err), &err, error);
 }
-bool lsm_txn_delete_range(lsm_txn_t *txn, const void *lo, size_t lo_len, const void *hi, size_t hi_len, lsm_error_t *error) {
+bool lsm_txn_delete_range(lsm_txn_t *txn, const void *lo, size_t lo_len, const void *hi, size_t hi_len,
+                          lsm_error_t *error) {
     struct err err = ERR_INIT;
     return answer(kv_delete_range(txn->t, slice_of(lo, lo_len), slice_of(hi, hi_len), &err), &err, error);
 }
@@ -166,7 +185,8 @@ bool lsm_txn_add(lsm_txn_t *txn, const void *key, size_t key_len, int64_t delta,
     return answer(kv_add(txn->t, slice_of(key, key_len), delta, &err), &err, error);
 }
 
-bool lsm_txn_get(lsm_txn_t *txn, const void *key, size_t key_len, const void **value, size_t *value_len, lsm_error_t *error) {
+bool lsm_txn_get(lsm_txn_t *txn, const void *key, size_t key_len, const void **value, size_t *value_len,
+                 lsm_error_t *error) {
     struct err err = ERR_INIT;
     kv_value_release(&txn->lent);
     status st = kv_get(txn->t, slice_of(key, key_len), &txn->lent, &err);
@@ -178,7 +198,8 @@ bool lsm_txn_get(lsm_txn_t *txn, const void *key, size_t key_len, const void **v
 
 /* --- cursors --- */
 
-bool lsm_cursor_open(lsm_txn_t *txn, const void *lo, size_t lo_len, const void *hi, size_t hi_len, lsm_cursor_t **cursor, lsm_error_t *error) {
+bool lsm_cursor_open(lsm_txn_t *txn, const void *lo, size_t lo_len, const void *hi, size_t hi_len,
+                     lsm_cursor_t **cursor, lsm_error_t *error) {
     struct err err = ERR_INIT;
     struct kv_bounds bounds = {slice_of(lo, lo_len), slice_of(hi, hi_len)};
     lsm_cursor_t *made = mem_new(mem_default(), lsm_cursor_t);
@@ -203,8 +224,12 @@ static bool moved(lsm_cursor_t *cursor, status st) {
 
 bool lsm_cursor_first(lsm_cursor_t *cursor) { return moved(cursor, kv_first(cursor->c, &cursor->err)); }
 bool lsm_cursor_last(lsm_cursor_t *cursor) { return moved(cursor, kv_last(cursor->c, &cursor->err)); }
-bool lsm_cursor_seek(lsm_cursor_t *cursor, const void *key, size_t key_len) { return moved(cursor, kv_seek_ge(cursor->c, slice_of(key, key_len), &cursor->err)); }
-bool lsm_cursor_seek_back(lsm_cursor_t *cursor, const void *key, size_t key_len) { return moved(cursor, kv_seek_le(cursor->c, slice_of(key, key_len), &cursor->err)); }
+bool lsm_cursor_seek(lsm_cursor_t *cursor, const void *key, size_t key_len) {
+    return moved(cursor, kv_seek_ge(cursor->c, slice_of(key, key_len), &cursor->err));
+}
+bool lsm_cursor_seek_back(lsm_cursor_t *cursor, const void *key, size_t key_len) {
+    return moved(cursor, kv_seek_le(cursor->c, slice_of(key, key_len), &cursor->err));
+}
 bool lsm_cursor_next(lsm_cursor_t *cursor) { return moved(cursor, kv_next(cursor->c, &cursor->err)); }
 bool lsm_cursor_prev(lsm_cursor_t *cursor) { return moved(cursor, kv_prev(cursor->c, &cursor->err)); }
 
@@ -225,15 +250,24 @@ const void *lsm_cursor_value(lsm_cursor_t *cursor, size_t *value_len) {
     return value.p != NULL ? (const void *) value.p : "";
 }
 
-bool lsm_cursor_error(lsm_cursor_t *cursor, lsm_error_t *error) { return status_failed(cursor->st) && !answer(cursor->st, &cursor->err, error); }
+bool lsm_cursor_error(lsm_cursor_t *cursor, lsm_error_t *error) {
+    return status_failed(cursor->st) && !answer(cursor->st, &cursor->err, error);
+}
 
 /* --- upkeep --- */
 
 void lsm_stat(lsm_t *db, lsm_stat_t *stat) {
     struct lsm_kv_stat s;
     lsm_kv_stat(db->kv, &s);
-    *stat = (lsm_stat_t){.file_bytes = s.file_len, .free_bytes = s.free_len + s.pending_len, .memory_bytes = s.memtable_bytes, .cache_bytes = s.cache_bytes,
-                         .log_bytes = s.log_len, .commits = s.commits, .flushes = s.flushes, .merges = s.merges, .snapshots = s.snapshots};
+    *stat = (lsm_stat_t){.file_bytes = s.file_len,
+                         .free_bytes = s.free_len + s.pending_len,
+                         .memory_bytes = s.memtable_bytes,
+                         .cache_bytes = s.cache_bytes,
+                         .log_bytes = s.log_len,
+                         .commits = s.commits,
+                         .flushes = s.flushes,
+                         .merges = s.merges,
+                         .snapshots = s.snapshots};
     for (uint32_t i = 0; i < LEVEL_COUNT; i++) {
         stat->segments += s.levels[i].segments;
         stat->entries += s.levels[i].entries;
@@ -253,7 +287,11 @@ bool lsm_compact(lsm_t *db, lsm_error_t *error) {
     return answer(lsm_kv_compact(db->kv, &err), &err, error);
 }
 
-struct counting { void (*found)(void *ctx, const char *text); void *ctx; uint64_t n; };
+struct counting {
+    void (*found)(void *ctx, const char *text);
+    void *ctx;
+    uint64_t n;
+};
 
 static void count_fault(void *ctx, const char *text) {
     struct counting *c = ctx;

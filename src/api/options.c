@@ -8,7 +8,8 @@
 
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
 
-static status read_opts(struct op *op, const bson_t *opts, const char *where, const struct field *rows, size_t n, void *out, struct err *err) {
+static status read_opts(struct op *op, const bson_t *opts, const char *where, const struct field *rows, size_t n,
+                        void *out, struct err *err) {
     struct bdoc doc;
     if (opts == NULL) return ST_OK;
     TRY(api_document(opts, "opts", &doc, err));

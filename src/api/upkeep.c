@@ -31,7 +31,8 @@ static status check_all(struct elmo *db, struct check_call *call, struct err *er
     return st;
 }
 
-bool elmo_check(elmo_t *db, void (*found)(void *ctx, const char *text), void *ctx, uint64_t *faults, bson_error_t *error) {
+bool elmo_check(elmo_t *db, void (*found)(void *ctx, const char *text), void *ctx, uint64_t *faults,
+                bson_error_t *error) {
     struct err err = ERR_INIT;
     struct op op;
     status st = api_begin(db, &op, &err);
@@ -70,13 +71,33 @@ static void append_levels(struct bbuild *b, const struct lsm_kv_stat *s) {
 }
 
 static void append_stat(struct bbuild *b, const struct lsm_kv_stat *s) {
-    const struct { const char *name; uint64_t value; } rows[] = {
-        {"fileBytes", s->file_len}, {"usedBytes", s->used_len}, {"freeBytes", s->free_len}, {"pendingBytes", s->pending_len},
-        {"logBytes", s->log_len}, {"memtables", s->memtables}, {"memtableBytes", s->memtable_bytes}, {"memtableEntries", s->memtable_entries},
-        {"sequence", s->sequence}, {"snapshots", s->snapshots}, {"oldestSnapshot", s->oldest_snapshot}, {"cacheBytes", s->cache_bytes},
-        {"cacheBytesMax", s->cache_bytes_max}, {"cacheHits", s->cache_hits}, {"cacheMisses", s->cache_misses}, {"commits", s->commits},
-        {"syncs", s->syncs}, {"flushes", s->flushes}, {"merges", s->merges}, {"mergedBytes", s->merged_bytes}, {"moves", s->moves},
-        {"drops", s->drops}, {"stalls", s->stalls},
+    const struct {
+        const char *name;
+        uint64_t value;
+    } rows[] = {
+        {"fileBytes", s->file_len},
+        {"usedBytes", s->used_len},
+        {"freeBytes", s->free_len},
+        {"pendingBytes", s->pending_len},
+        {"logBytes", s->log_len},
+        {"memtables", s->memtables},
+        {"memtableBytes", s->memtable_bytes},
+        {"memtableEntries", s->memtable_entries},
+        {"sequence", s->sequence},
+        {"snapshots", s->snapshots},
+        {"oldestSnapshot", s->oldest_snapshot},
+        {"cacheBytes", s->cache_bytes},
+        {"cacheBytesMax", s->cache_bytes_max},
+        {"cacheHits", s->cache_hits},
+        {"cacheMisses", s->cache_misses},
+        {"commits", s->commits},
+        {"syncs", s->syncs},
+        {"flushes", s->flushes},
+        {"merges", s->merges},
+        {"mergedBytes", s->merged_bytes},
+        {"moves", s->moves},
+        {"drops", s->drops},
+        {"stalls", s->stalls},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) bbuild_int64(b, rows[i].name, (int64_t) rows[i].value);
     append_levels(b, s);

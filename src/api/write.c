@@ -1,4 +1,5 @@
-/* insert, update, replace and delete: typed functions over query/write.h. Write errors make a typed function answer false. */
+/* insert, update, replace and delete: typed functions over query/write.h. Write errors make a typed function answer
+ * false. */
 #include "api/handles.h"
 #include "api/options.h"
 #include "base/codes.h"
@@ -24,7 +25,8 @@ static status begin(struct write_call *w, struct elmo_collection *c) {
     TRY(api_begin(c->db, &w->op, &w->err));
     bbuild_begin(&w->reply, &w->buf);
     TRY(ns_check(c->ns, true, &w->err));
-    if (db_is_read_only(c->db->document_db)) return RAISE(&w->err, ST_READ_ONLY, "cannot write: the database was opened read-only");
+    if (db_is_read_only(c->db->document_db))
+        return RAISE(&w->err, ST_READ_ONLY, "cannot write: the database was opened read-only");
     return ST_OK;
 }
 
@@ -66,22 +68,38 @@ static status with_id(struct write_call *w, struct bdoc *doc, struct bval *id, s
     return ST_OK;
 }
 
-static status insert_docs(struct write_call *w, const struct bdoc *docs, size_t n, const bson_t *opts, struct write_result *result) {
+static status insert_docs(struct write_call *w, const struct bdoc *docs, size_t n, const bson_t *opts,
+                          struct write_result *result) {
     struct write_options o;
     TRY(insert_options(&w->op, opts, &o, &w->err));
-    struct insert_request req = {.ns = w->c->ns, .doc_count = (uint32_t) n, .docs = docs, .ordered = o.ordered, .bypass_validation = o.bypass_validation};
+    struct insert_request req = {.ns = w->c->ns,
+                                 .doc_count = (uint32_t) n,
+                                 .docs = docs,
+                                 .ordered = o.ordered,
+                                 .bypass_validation = o.bypass_validation};
     TRY(insert_run(&w->op, &req, result, &w->err));
     bbuild_int32(&w->reply, "insertedCount", (int32_t) result->inserted);
     return ST_OK;
 }
 
-bool elmo_collection_insert_one(elmo_collection_t *c, const bson_t *doc, const bson_t *opts, bson_t *reply, bson_error_t *error) {
+/* The documents' bytes as they are; the write door checks them. */
+static status lend_documents(struct write_call *w, const bson_t **docs, size_t n, struct bdoc *out) {
+    for (size_t i = 0; i < n; i++) {
+        if (docs[i] == NULL) return RAISE_CODE(&w->err, CODE_BadValue, "document %zu to insert is NULL", i);
+        out[i] = api_unchecked(docs[i]);
+    }
+    return ST_OK;
+}
+
+bool elmo_collection_insert_one(elmo_collection_t *c, const bson_t *doc, const bson_t *opts, bson_t *reply,
+                                bson_error_t *error) {
     struct write_call w;
     struct write_result result = {0};
-    struct bdoc d = api_unchecked(doc);
+    struct bdoc d = {0};
     struct bval id = BVAL_MISSING;
     if (c == NULL) return api_no_handle(reply, error);
     status st = begin(&w, c);
+    if (st == ST_OK) st = lend_documents(&w, &doc, 1, &d);
     if (st == ST_OK && reply != NULL) st = with_id(&w, &d, &id, &w.err);
     if (st == ST_OK) st = insert_docs(&w, &d, 1, opts, &result);
     if (st == ST_OK && result.error_count == 0) bbuild_value(&w.reply, SLICE_LIT("insertedId"), id);
@@ -89,26 +107,31 @@ bool elmo_collection_insert_one(elmo_collection_t *c, const bson_t *doc, const b
     return finish(&w, st, reply, error);
 }
 
-bool elmo_collection_insert_many(elmo_collection_t *c, const bson_t **docs, size_t n, const bson_t *opts, bson_t *reply, bson_error_t *error) {
+bool elmo_collection_insert_many(elmo_collection_t *c, const bson_t **docs, size_t n, const bson_t *opts, bson_t *reply,
+                                 bson_error_t *error) {
     struct write_call w;
     struct write_result result = {0};
     struct bdoc few[STACK_DOCS], *all = few;
     if (c == NULL) return api_no_handle(reply, error);
     status st = begin(&w, c);
-    if (st == ST_OK && (n == 0 || n > UINT32_MAX)) st = RAISE_CODE(&w.err, CODE_InvalidLength, "cannot insert %zu documents: at least one is needed", n);
+    if (st == ST_OK && (n == 0 || n > UINT32_MAX))
+        st = RAISE_CODE(&w.err, CODE_InvalidLength, "cannot insert %zu documents: at least one is needed", n);
     if (st == ST_OK && n > STACK_DOCS) {
         all = arena_alloc(&w.op.arena, n * sizeof(*all));
         if (all == NULL) st = RAISE(&w.err, ST_NOMEM, "no memory for %zu documents", n);
     }
     if (st == ST_OK) {
-        for (size_t i = 0; i < n; i++) all[i] = api_unchecked(docs[i]);
+        st = lend_documents(&w, docs, n, all);
+    }
+    if (st == ST_OK) {
         st = insert_docs(&w, all, n, opts, &result);
     }
     if (st == ST_OK) st = first_error(&w, &result);
     return finish(&w, st, reply, error);
 }
 
-static status update_docs(struct write_call *w, const bson_t *filter, const bson_t *update, const bson_t *opts, struct update_statement *s, struct write_result *result) {
+static status update_docs(struct write_call *w, const bson_t *filter, const bson_t *update, const bson_t *opts,
+                          struct update_statement *s, struct write_result *result) {
     struct write_options o;
     struct bdoc u;
     TRY(api_document(filter, "filter", &s->filter, &w->err));
@@ -127,7 +150,8 @@ static status update_docs(struct write_call *w, const bson_t *filter, const bson
     return first_error(w, result);
 }
 
-static bool update(elmo_collection_t *c, const bson_t *filter, const bson_t *doc, const bson_t *opts, struct update_statement s, bson_t *reply, bson_error_t *error) {
+static bool update(elmo_collection_t *c, const bson_t *filter, const bson_t *doc, const bson_t *opts,
+                   struct update_statement s, bson_t *reply, bson_error_t *error) {
     struct write_call w;
     struct write_result result = {0};
     if (c == NULL) return api_no_handle(reply, error);
@@ -136,19 +160,24 @@ static bool update(elmo_collection_t *c, const bson_t *filter, const bson_t *doc
     return finish(&w, st, reply, error);
 }
 
-bool elmo_collection_update_one(elmo_collection_t *c, const bson_t *filter, const bson_t *doc, const bson_t *opts, bson_t *reply, bson_error_t *error) {
+bool elmo_collection_update_one(elmo_collection_t *c, const bson_t *filter, const bson_t *doc, const bson_t *opts,
+                                bson_t *reply, bson_error_t *error) {
     return update(c, filter, doc, opts, (struct update_statement){.expect = UPDATE_OPERATORS_ONLY}, reply, error);
 }
 
-bool elmo_collection_update_many(elmo_collection_t *c, const bson_t *filter, const bson_t *doc, const bson_t *opts, bson_t *reply, bson_error_t *error) {
-    return update(c, filter, doc, opts, (struct update_statement){.multi = true, .expect = UPDATE_OPERATORS_ONLY}, reply, error);
+bool elmo_collection_update_many(elmo_collection_t *c, const bson_t *filter, const bson_t *doc, const bson_t *opts,
+                                 bson_t *reply, bson_error_t *error) {
+    return update(c, filter, doc, opts, (struct update_statement){.multi = true, .expect = UPDATE_OPERATORS_ONLY},
+                  reply, error);
 }
 
-bool elmo_collection_replace_one(elmo_collection_t *c, const bson_t *filter, const bson_t *doc, const bson_t *opts, bson_t *reply, bson_error_t *error) {
+bool elmo_collection_replace_one(elmo_collection_t *c, const bson_t *filter, const bson_t *doc, const bson_t *opts,
+                                 bson_t *reply, bson_error_t *error) {
     return update(c, filter, doc, opts, (struct update_statement){.expect = UPDATE_REPLACE_ONLY}, reply, error);
 }
 
-static status delete_docs(struct write_call *w, const bson_t *filter, const bson_t *opts, bool multi, struct write_result *result) {
+static status delete_docs(struct write_call *w, const bson_t *filter, const bson_t *opts, bool multi,
+                          struct write_result *result) {
     struct write_options o;
     struct delete_statement s = {.multi = multi};
     TRY(api_document(filter, "filter", &s.filter, &w->err));
@@ -160,7 +189,8 @@ static status delete_docs(struct write_call *w, const bson_t *filter, const bson
     return first_error(w, result);
 }
 
-static bool delete_any(elmo_collection_t *c, const bson_t *filter, const bson_t *opts, bool multi, bson_t *reply, bson_error_t *error) {
+static bool delete_any(elmo_collection_t *c, const bson_t *filter, const bson_t *opts, bool multi, bson_t *reply,
+                       bson_error_t *error) {
     struct write_call w;
     struct write_result result = {0};
     if (c == NULL) return api_no_handle(reply, error);
@@ -169,10 +199,12 @@ static bool delete_any(elmo_collection_t *c, const bson_t *filter, const bson_t 
     return finish(&w, st, reply, error);
 }
 
-bool elmo_collection_delete_one(elmo_collection_t *c, const bson_t *filter, const bson_t *opts, bson_t *reply, bson_error_t *error) {
+bool elmo_collection_delete_one(elmo_collection_t *c, const bson_t *filter, const bson_t *opts, bson_t *reply,
+                                bson_error_t *error) {
     return delete_any(c, filter, opts, false, reply, error);
 }
 
-bool elmo_collection_delete_many(elmo_collection_t *c, const bson_t *filter, const bson_t *opts, bson_t *reply, bson_error_t *error) {
+bool elmo_collection_delete_many(elmo_collection_t *c, const bson_t *filter, const bson_t *opts, bson_t *reply,
+                                 bson_error_t *error) {
     return delete_any(c, filter, opts, true, reply, error);
 }

@@ -100,7 +100,9 @@ char *arena_strndup(struct arena *arena, const char *s, size_t len) {
     return copy;
 }
 
-struct arena_mark arena_mark(const struct arena *arena) { return (struct arena_mark){arena->head, arena->at}; }
+struct arena_mark arena_mark(const struct arena *arena) {
+    return (struct arena_mark){arena->head, arena->at};
+}
 
 void arena_rewind(struct arena *arena, struct arena_mark mark) {
     if (mark.head == NULL) {

@@ -13,15 +13,15 @@ struct buf {
     const struct mem *mem;
     uint8_t *p;
     size_t len, cap;
-    size_t cap_max;   /* growing past this fails */
-    bool failed;      /* an append found no memory or met cap_max; sticks until buf_clear */
+    size_t cap_max; /* growing past this fails */
+    bool failed;    /* an append found no memory or met cap_max; sticks until buf_clear */
 };
 
 #define BUF_CAP_MAX ((size_t) 1 << 30)
 
 void buf_init(struct buf *buf, const struct mem *mem);
 void buf_release(struct buf *buf);
-void buf_clear(struct buf *buf);                     /* keeps the memory */
+void buf_clear(struct buf *buf); /* keeps the memory */
 
 /* Room for n more bytes at p + len. False (and `failed`) without memory. */
 bool buf_reserve(struct buf *buf, size_t n);

@@ -20,7 +20,9 @@ status err_raise(struct err *err, status st, int32_t code, const char *file, int
     if (err == NULL) return st;
     err->st = st;
     err->code = code != 0 ? code : status_code(st);
-    err->labels = st == ST_CONFLICT || st == ST_STALE ? ERR_TRANSIENT : st == ST_OUTCOME_UNKNOWN ? ERR_UNKNOWN_COMMIT : 0;
+    err->labels = st == ST_CONFLICT || st == ST_STALE ? ERR_TRANSIENT
+        : st == ST_OUTCOME_UNKNOWN                    ? ERR_UNKNOWN_COMMIT
+                                                      : 0;
     err->file = file;
     err->line = line;
     err->details = NULL;

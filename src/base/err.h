@@ -23,19 +23,20 @@ typedef enum status status;
 #define ERR_TEXT_LEN 480
 
 enum err_label {
-    ERR_TRANSIENT = 1u << 0, /* TransientTransactionError: the whole transaction may be retried */
+    ERR_TRANSIENT = 1u << 0,      /* TransientTransactionError: the whole transaction may be retried */
     ERR_UNKNOWN_COMMIT = 1u << 1, /* UnknownTransactionCommitResult */
 };
 
 struct err {
     status st;
-    int32_t code;             /* MongoDB's error code */
-    uint32_t labels;          /* enum err_label bits */
-    const char *file;         /* where it was born: static storage */
+    int32_t code;     /* MongoDB's error code */
+    uint32_t labels;  /* enum err_label bits */
+    const char *file; /* where it was born: static storage */
     int line;
-    const uint8_t *details;   /* NULL, or a BSON document (keyPattern, keyValue, errInfo) in the arena of the op that failed */
+    const uint8_t
+        *details; /* NULL, or a BSON document (keyPattern, keyValue, errInfo) in the arena of the op that failed */
     size_t details_len;
-    char text[ERR_TEXT_LEN];  /* NUL-terminated, without a final full stop */
+    char text[ERR_TEXT_LEN]; /* NUL-terminated, without a final full stop */
 };
 
 #define ERR_INIT ((struct err){0})

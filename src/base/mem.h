@@ -15,10 +15,10 @@ struct mem {
 /* The C library's allocator. Immutable, never freed. */
 const struct mem *mem_default(void);
 
-void *mem_alloc(const struct mem *mem, size_t len);         /* NULL without memory; len 0 gives a unique pointer of 1 byte */
-void *mem_zalloc(const struct mem *mem, size_t len);        /* the same, zeroed */
+void *mem_alloc(const struct mem *mem, size_t len);  /* NULL without memory; len 0 gives a unique pointer of 1 byte */
+void *mem_zalloc(const struct mem *mem, size_t len); /* the same, zeroed */
 void *mem_resize(const struct mem *mem, void *p, size_t old_len, size_t new_len);
-void mem_free(const struct mem *mem, void *p, size_t len);  /* p may be NULL; len as allocated */
+void mem_free(const struct mem *mem, void *p, size_t len); /* p may be NULL; len as allocated */
 void *mem_copy(const struct mem *mem, const void *p, size_t len);
 
 #define mem_new(mem, type) ((type *) mem_zalloc((mem), sizeof(type)))

@@ -53,8 +53,12 @@ static struct bbuild open_child(struct bbuild *parent, uint8_t type, struct slic
     return (struct bbuild){.buf = parent->buf, .at = p != NULL ? parent->buf->len - 4 : parent->buf->len};
 }
 
-struct bbuild bbuild_open_doc(struct bbuild *parent, struct slice name) { return open_child(parent, B_DOCUMENT, name); }
-struct bbuild bbuild_open_array(struct bbuild *parent, struct slice name) { return open_child(parent, B_ARRAY, name); }
+struct bbuild bbuild_open_doc(struct bbuild *parent, struct slice name) {
+    return open_child(parent, B_DOCUMENT, name);
+}
+struct bbuild bbuild_open_array(struct bbuild *parent, struct slice name) {
+    return open_child(parent, B_ARRAY, name);
+}
 
 void bbuild_value(struct bbuild *b, struct slice name, struct bval v) {
     if (v.type != B_MISSING) append_value(b, v.type, name, v.p, v.len);

@@ -23,7 +23,8 @@ struct checker {
 
 /* Appends a name, bytes that are no printable ASCII as '?'; returns the new end. */
 static size_t append_name(char *text, size_t at, size_t cap, const uint8_t *name, const uint8_t *end) {
-    for (; name < end && *name != 0 && at + 1 < cap; name++) text[at++] = *name >= 0x20 && *name < 0x7f ? (char) *name : '?';
+    for (; name < end && *name != 0 && at + 1 < cap; name++)
+        text[at++] = *name >= 0x20 && *name < 0x7f ? (char) *name : '?';
     text[at] = 0;
     return at;
 }
@@ -37,7 +38,8 @@ static status fail_at(const struct checker *c, const uint8_t *at, int32_t code, 
         len = append_name(path, len, sizeof(path), c->frames[i].name, c->frames[i].end);
     }
     size_t offset = (size_t) (at - c->start);
-    if (c->depth < 0 || c->frames[0].name == NULL) return RAISE_CODE(err, code, "invalid BSON at offset %zu: %s", offset, what);
+    if (c->depth < 0 || c->frames[0].name == NULL)
+        return RAISE_CODE(err, code, "invalid BSON at offset %zu: %s", offset, what);
     return RAISE_CODE(err, code, "invalid BSON in field '%s' at offset %zu: %s", path, offset, what);
 }
 
@@ -73,11 +75,13 @@ static inline const uint8_t *find_zero(const uint8_t *p, const uint8_t *end, uin
 }
 
 /* Checks a C string at *p and moves past its zero. */
-static status check_cstring(const struct checker *c, const uint8_t **p, const uint8_t *end, const char *what, struct err *err) {
+static status check_cstring(const struct checker *c, const uint8_t **p, const uint8_t *end, const char *what,
+                            struct err *err) {
     uint64_t bits = 0;
     const uint8_t *zero = find_zero(*p, end, &bits);
     if (zero == NULL) return fail(c, *p, what, err);
-    if (c->wants_utf8 && (bits & UTF8_HIGH_BITS) != 0 && !utf8_is_valid(*p, zero)) return fail(c, *p, "text that is not UTF-8", err);
+    if (c->wants_utf8 && (bits & UTF8_HIGH_BITS) != 0 && !utf8_is_valid(*p, zero))
+        return fail(c, *p, "text that is not UTF-8", err);
     *p = zero + 1;
     return ST_OK;
 }
@@ -99,7 +103,8 @@ static status check_binary(const struct checker *c, const uint8_t **p, const uin
     if (end - s < 5) return fail(c, s, "binary data that is cut off", err);
     uint32_t len = get_le32(s);
     if (len > (size_t) (end - s) - 5) return fail(c, s, "binary data whose length is wrong", err);
-    if (s[4] == 2 && (len < 4 || get_le32(s + 5) != len - 4)) return fail(c, s, "binary data whose inner length is wrong", err);
+    if (s[4] == 2 && (len < 4 || get_le32(s + 5) != len - 4))
+        return fail(c, s, "binary data whose inner length is wrong", err);
     *p = s + 5 + len;
     return ST_OK;
 }
@@ -127,22 +132,32 @@ static status check_code_scope(struct checker *c, const uint8_t **p, const uint8
     if (len < 14 || len > (size_t) (end - s)) return fail(c, s, "code with scope whose length is wrong", err);
     const uint8_t *at = s + 4, *limit = s + len;
     TRY(check_string(c, &at, limit, err));
-    if (limit - at < 5 || get_le32(at) != (size_t) (limit - at)) return fail(c, at, "a scope whose length is wrong", err);
+    if (limit - at < 5 || get_le32(at) != (size_t) (limit - at))
+        return fail(c, at, "a scope whose length is wrong", err);
     *p = at;
     return ST_OK;
 }
 
-enum rule { RULE_BAD = 0, RULE_TEXT = 20, RULE_DOC, RULE_BINARY, RULE_BOOL, RULE_REGEX, RULE_DBPOINTER, RULE_CODE_SCOPE };
+enum rule {
+    RULE_BAD = 0,
+    RULE_TEXT = 20,
+    RULE_DOC,
+    RULE_BINARY,
+    RULE_BOOL,
+    RULE_REGEX,
+    RULE_DBPOINTER,
+    RULE_CODE_SCOPE
+};
 
 /* What a type's value must be: n + 1 for n plain bytes, or a rule. */
 static const uint8_t rules[256] = {
-    [B_DOUBLE] = 9,           [B_STRING] = RULE_TEXT,       [B_DOCUMENT] = RULE_DOC,
-    [B_ARRAY] = RULE_DOC,     [B_BINARY] = RULE_BINARY,     [B_UNDEFINED] = 1,
-    [B_OBJECT_ID] = 13,       [B_BOOL] = RULE_BOOL,         [B_DATE] = 9,
-    [B_NULL] = 1,             [B_REGEX] = RULE_REGEX,       [B_DBPOINTER] = RULE_DBPOINTER,
-    [B_CODE] = RULE_TEXT,     [B_SYMBOL] = RULE_TEXT,       [B_CODE_SCOPE] = RULE_CODE_SCOPE,
-    [B_INT32] = 5,            [B_TIMESTAMP] = 9,            [B_INT64] = 9,
-    [B_DECIMAL] = 17,         [B_MAX_KEY] = 1,              [B_MIN_KEY] = 1,
+    [B_DOUBLE] = 9,       [B_STRING] = RULE_TEXT,   [B_DOCUMENT] = RULE_DOC,
+    [B_ARRAY] = RULE_DOC, [B_BINARY] = RULE_BINARY, [B_UNDEFINED] = 1,
+    [B_OBJECT_ID] = 13,   [B_BOOL] = RULE_BOOL,     [B_DATE] = 9,
+    [B_NULL] = 1,         [B_REGEX] = RULE_REGEX,   [B_DBPOINTER] = RULE_DBPOINTER,
+    [B_CODE] = RULE_TEXT, [B_SYMBOL] = RULE_TEXT,   [B_CODE_SCOPE] = RULE_CODE_SCOPE,
+    [B_INT32] = 5,        [B_TIMESTAMP] = 9,        [B_INT64] = 9,
+    [B_DECIMAL] = 17,     [B_MAX_KEY] = 1,          [B_MIN_KEY] = 1,
 };
 
 /* The types that are not a plain number of bytes; *p moves past the value, or to a document that was opened. */

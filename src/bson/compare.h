@@ -19,8 +19,22 @@ int bdoc_compare(struct bdoc a, struct bdoc b);
 uint64_t bval_hash(struct bval v, uint64_t seed);
 /* The rank of a type in the order above: comparison operators compare only within one rank. */
 enum brank {
-    BRANK_MIN_KEY, BRANK_NULL, BRANK_NUMBER, BRANK_STRING, BRANK_DOCUMENT, BRANK_ARRAY, BRANK_BINARY, BRANK_OBJECT_ID,
-    BRANK_BOOL, BRANK_DATE, BRANK_TIMESTAMP, BRANK_REGEX, BRANK_DBPOINTER, BRANK_CODE, BRANK_CODE_SCOPE, BRANK_MAX_KEY,
+    BRANK_MIN_KEY,
+    BRANK_NULL,
+    BRANK_NUMBER,
+    BRANK_STRING,
+    BRANK_DOCUMENT,
+    BRANK_ARRAY,
+    BRANK_BINARY,
+    BRANK_OBJECT_ID,
+    BRANK_BOOL,
+    BRANK_DATE,
+    BRANK_TIMESTAMP,
+    BRANK_REGEX,
+    BRANK_DBPOINTER,
+    BRANK_CODE,
+    BRANK_CODE_SCOPE,
+    BRANK_MAX_KEY,
     BRANK_COUNT
 };
 int btype_rank(uint8_t type); /* an enum brank */

@@ -8,7 +8,8 @@
 static int64_t days_from_civil(int64_t y, unsigned m, unsigned d) {
     y -= m <= 2;
     int64_t era = (y >= 0 ? y : y - 399) / 400;
-    int64_t yoe = y - era * 400, doy = (153 * (m > 2 ? m - 3 : m + 9) + 2) / 5 + d - 1, doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
+    int64_t yoe = y - era * 400, doy = (153 * (m > 2 ? m - 3 : m + 9) + 2) / 5 + d - 1,
+            doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
     return era * 146097 + doe - 719468;
 }
 
@@ -50,7 +51,8 @@ static unsigned days_in_month(unsigned y, unsigned m) {
 
 static bool take_date(struct cursor *c, int64_t *ms) {
     unsigned y, m, d;
-    if (!take_number(c, 4, &y) || !take(c, '-') || !take_number(c, 2, &m) || !take(c, '-') || !take_number(c, 2, &d)) return false;
+    if (!take_number(c, 4, &y) || !take(c, '-') || !take_number(c, 2, &m) || !take(c, '-') || !take_number(c, 2, &d))
+        return false;
     if (m < 1 || m > 12 || d < 1 || d > days_in_month(y, m)) return false;
     *ms = days_from_civil(y, m, d) * DAY_MS;
     return true;
@@ -64,7 +66,8 @@ static bool take_time(struct cursor *c, int64_t *ms) {
         if (!take_number(c, 2, &s) || s > 59) return false;
         if (take(c, '.')) {
             const uint8_t *start = c->p;
-            for (unsigned unit = 100; c->p < c->end && *c->p >= '0' && *c->p <= '9'; c->p++, unit /= 10) fraction += (*c->p - '0') * unit;
+            for (unsigned unit = 100; c->p < c->end && *c->p >= '0' && *c->p <= '9'; c->p++, unit /= 10)
+                fraction += (*c->p - '0') * unit;
             if (c->p == start) return false;
         }
     }

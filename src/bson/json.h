@@ -17,7 +17,8 @@ enum json_dialect {
  * space included. Appends the BSON to `out`. A plain number becomes int32, int64 when it does not fit, a double when it has a fraction,
  * an exponent or is larger. Depth is limited. A fault is CODE_FailedToParse (9) with line and column and what was expected:
  * "line 1, column 14: expected ':' after the field name, found '}'". */
-status json_parse(struct slice text, enum json_dialect dialect, struct buf *out, bool *is_array, size_t *used, struct err *err);
+status json_parse(struct slice text, enum json_dialect dialect, struct buf *out, bool *is_array, size_t *used,
+                  struct err *err);
 
 enum json_form { JSON_RELAXED, JSON_CANONICAL };
 /* Appends the text. indent 0: one line. */

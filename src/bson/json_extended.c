@@ -41,7 +41,8 @@ static bool to_object_id(struct extended *x) {
 
 static bool to_int32(struct extended *x) {
     int64_t v;
-    if (x->count != 1 || !is_string(x->v) || !int64_from_text(bval_string(x->v), &v) || v < INT32_MIN || v > INT32_MAX) return false;
+    if (x->count != 1 || !is_string(x->v) || !int64_from_text(bval_string(x->v), &v) || v < INT32_MIN || v > INT32_MAX)
+        return false;
     return put_u32(x, (uint32_t) v);
 }
 
@@ -75,7 +76,9 @@ static bool to_binary(struct extended *x) {
     bool is_new = x->v.type == B_DOCUMENT;
     struct bval data = is_new ? bdoc_get_str(bval_doc(x->v), "base64") : x->v;
     struct bval subtype = is_new ? bdoc_get_str(bval_doc(x->v), "subType") : bdoc_get_str(x->doc, "$type");
-    if (x->count != (is_new ? 1 : 2) || (is_new && bdoc_count(bval_doc(x->v)) != 2) || !is_string(data) || !is_string(subtype)) return false;
+    if (x->count != (is_new ? 1 : 2) || (is_new && bdoc_count(bval_doc(x->v)) != 2) || !is_string(data) ||
+        !is_string(subtype))
+        return false;
     struct slice s = bval_string(subtype);
     uint8_t digits[2] = {'0', '0'}, byte;
     if (s.len < 1 || s.len > 2) return false;
@@ -129,7 +132,8 @@ static bool to_timestamp(struct extended *x) {
     int64_t t, i;
     if (x->count != 1 || x->v.type != B_DOCUMENT || bdoc_count(bval_doc(x->v)) != 2) return false;
     struct bval vt = bdoc_get_str(bval_doc(x->v), "t"), vi = bdoc_get_str(bval_doc(x->v), "i");
-    if (!bval_is_number(vt) || !bval_is_number(vi) || !bnum_to_int64_exact(bnum_of(vt), &t) || !bnum_to_int64_exact(bnum_of(vi), &i))
+    if (!bval_is_number(vt) || !bval_is_number(vi) || !bnum_to_int64_exact(bnum_of(vt), &t) ||
+        !bnum_to_int64_exact(bnum_of(vi), &i))
         return false;
     if (t < 0 || t > UINT32_MAX || i < 0 || i > UINT32_MAX) return false;
     return put_u64(x, (uint64_t) t << 32 | (uint64_t) i);
@@ -138,7 +142,8 @@ static bool to_timestamp(struct extended *x) {
 static bool to_regex(struct extended *x) {
     if (x->count != 1 || x->v.type != B_DOCUMENT || bdoc_count(bval_doc(x->v)) != 2) return false;
     struct bval pattern = bdoc_get_str(bval_doc(x->v), "pattern"), opts = bdoc_get_str(bval_doc(x->v), "options");
-    if (!is_string(pattern) || !is_string(opts) || has_zero(bval_string(pattern)) || has_zero(bval_string(opts))) return false;
+    if (!is_string(pattern) || !is_string(opts) || has_zero(bval_string(pattern)) || has_zero(bval_string(opts)))
+        return false;
     (void) buf_append(x->out, bval_string(pattern).p, bval_string(pattern).len + 1);
     size_t at = x->out->len, n = bval_string(opts).len;
     (void) buf_append(x->out, bval_string(opts).p, n + 1);
@@ -147,7 +152,9 @@ static bool to_regex(struct extended *x) {
     return true;
 }
 
-static bool to_symbol(struct extended *x) { return x->count == 1 && is_string(x->v) && put_string(x, bval_string(x->v)); }
+static bool to_symbol(struct extended *x) {
+    return x->count == 1 && is_string(x->v) && put_string(x, bval_string(x->v));
+}
 
 static bool to_code(struct extended *x) {
     if (!is_string(x->v)) return false;
@@ -191,7 +198,8 @@ static const struct extended_kind {
     {"$binary", B_BINARY, to_binary, "$binary must be {base64: string, subType: string of two hexadecimal digits}"},
     {"$uuid", B_BINARY, to_uuid, "$uuid must be a string like \"73ffd264-44b3-4c69-90e8-e7d1dfc035d4\""},
     {"$date", B_DATE, to_date, "$date must be an ISO 8601 string or {$numberLong: milliseconds since 1970}"},
-    {"$timestamp", B_TIMESTAMP, to_timestamp, "$timestamp must be {t: seconds, i: increment}, both unsigned 32-bit integers"},
+    {"$timestamp", B_TIMESTAMP, to_timestamp,
+     "$timestamp must be {t: seconds, i: increment}, both unsigned 32-bit integers"},
     {"$regularExpression", B_REGEX, to_regex, "$regularExpression must be {pattern: string, options: string}"},
     {"$symbol", B_SYMBOL, to_symbol, "$symbol must be a string"},
     {"$code", B_CODE, to_code, "$code must be a string, with $scope, a document, or alone"},

@@ -51,13 +51,16 @@ static status fail_expected(const struct json *j, const uint8_t *p, const char *
     unsigned long line, column;
     char text[24];
     place_of(j, p, &line, &column);
-    return RAISE_CODE(j->err, CODE_FailedToParse, "line %lu, column %lu: expected %s, found %s", line, column, expected, found_at(j, p, text));
+    return RAISE_CODE(j->err, CODE_FailedToParse, "line %lu, column %lu: expected %s, found %s", line, column, expected,
+                      found_at(j, p, text));
 }
 
 static bool is_space(uint8_t c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
 static bool is_digit(uint8_t c) { return c >= '0' && c <= '9'; }
 
-static bool is_name_start(uint8_t c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' || c >= 0x80; }
+static bool is_name_start(uint8_t c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' || c >= 0x80;
+}
 static bool is_name_char(uint8_t c) { return is_name_start(c) || is_digit(c); }
 
 static status skip_comment(struct json *j) {
@@ -183,7 +186,8 @@ static status take_cstring(struct json *j, const char *what) {
     size_t at = j->out->len;
     const uint8_t *start = j->p;
     TRY(take_text(j));
-    if (!j->out->failed && j->out->len > at && memchr(j->out->p + at, 0, j->out->len - at) != NULL) return fail(j, start, what);
+    if (!j->out->failed && j->out->len > at && memchr(j->out->p + at, 0, j->out->len - at) != NULL)
+        return fail(j, start, what);
     (void) buf_append_u8(j->out, 0);
     return ST_OK;
 }
@@ -363,7 +367,8 @@ static bool call_object_id(struct buf *out, const struct call *c) {
 static bool call_date(struct buf *out, const struct call *c) {
     int64_t ms;
     if (c->count != 1) return false;
-    if (c->args[0].type == B_STRING ? !date_parse(bval_string(c->args[0]), &ms) : !arg_int64(c->args[0], &ms)) return false;
+    if (c->args[0].type == B_STRING ? !date_parse(bval_string(c->args[0]), &ms) : !arg_int64(c->args[0], &ms))
+        return false;
     return buf_append_u64(out, (uint64_t) ms), true;
 }
 
@@ -384,7 +389,8 @@ static bool call_double(struct buf *out, const struct call *c) {
     uint64_t bits;
     if (c->count > 1) return false;
     if (c->count == 1 && bval_is_number(c->args[0])) d = bnum_to_double(bnum_of(c->args[0]));
-    else if (c->count == 1 && (c->args[0].type != B_STRING || !double_from_text(bval_string(c->args[0]), &d))) return false;
+    else if (c->count == 1 && (c->args[0].type != B_STRING || !double_from_text(bval_string(c->args[0]), &d)))
+        return false;
     memcpy(&bits, &d, sizeof(bits));
     return buf_append_u64(out, bits), true;
 }
@@ -393,7 +399,8 @@ static bool call_decimal(struct buf *out, const struct call *c) {
     struct decimal d = decimal_from_int64(0);
     if (c->count > 1) return false;
     if (c->count == 1 && bval_is_number(c->args[0])) d = bnum_to_decimal(bnum_of(c->args[0]));
-    else if (c->count == 1 && (c->args[0].type != B_STRING || !decimal_from_slice(bval_string(c->args[0]), &d))) return false;
+    else if (c->count == 1 && (c->args[0].type != B_STRING || !decimal_from_slice(bval_string(c->args[0]), &d)))
+        return false;
     return buf_append(out, &d, sizeof(d)), true;
 }
 
@@ -406,7 +413,8 @@ static bool call_timestamp(struct buf *out, const struct call *c) {
 
 static bool call_bin_data(struct buf *out, const struct call *c) {
     int64_t subtype;
-    if (c->count != 2 || !arg_int64(c->args[0], &subtype) || subtype < 0 || subtype > 255 || subtype == 2 || c->args[1].type != B_STRING)
+    if (c->count != 2 || !arg_int64(c->args[0], &subtype) || subtype < 0 || subtype > 255 || subtype == 2 ||
+        c->args[1].type != B_STRING)
         return false;
     size_t at = out->len;
     (void) buf_append_u32(out, 0);
@@ -464,7 +472,8 @@ static const struct json_call {
     {"NumberInt", B_INT32, call_int, "NumberInt takes a 32-bit integer"},
     {"Int32", B_INT32, call_int, "Int32 takes a 32-bit integer"},
     {"Double", B_DOUBLE, call_double, "Double takes a number"},
-    {"NumberDecimal", B_DECIMAL, call_decimal, "NumberDecimal takes a number or a string with one of at most 34 digits"},
+    {"NumberDecimal", B_DECIMAL, call_decimal,
+     "NumberDecimal takes a number or a string with one of at most 34 digits"},
     {"Decimal128", B_DECIMAL, call_decimal, "Decimal128 takes a number or a string with one of at most 34 digits"},
     {"Timestamp", B_TIMESTAMP, call_timestamp, "Timestamp takes seconds and an increment"},
     {"BinData", B_BINARY, call_bin_data, "BinData takes a subtype and a base64 string"},
@@ -521,7 +530,9 @@ static bool take_word(struct json *j, const char *word) {
     return true;
 }
 
-static status put_double(struct json *j, double d, uint8_t *type) { return put_number(j, (struct bnum){.type = B_DOUBLE, .d = d}, type); }
+static status put_double(struct json *j, double d, uint8_t *type) {
+    return put_number(j, (struct bnum){.type = B_DOUBLE, .d = d}, type);
+}
 
 static status take_shell_word(struct json *j, uint8_t *type) {
     const uint8_t *at = j->p;
@@ -541,7 +552,8 @@ static status take_regex(struct json *j) {
     const uint8_t *at = j->p++;
     bool in_class = false;
     for (;; j->p++) {
-        if (j->p >= j->end || *j->p == '\n' || *j->p == 0) return fail(j, at, "a regular expression that is not closed");
+        if (j->p >= j->end || *j->p == '\n' || *j->p == 0)
+            return fail(j, at, "a regular expression that is not closed");
         if (*j->p == '/' && !in_class) break;
         if (*j->p == '[') in_class = true;
         if (*j->p == ']') in_class = false;
@@ -576,7 +588,8 @@ static status take_value(struct json *j, uint8_t *type) {
         return take_array(j);
     }
     bool is_signed_word = (c == '-' || c == '+') && j->shell && j->end - j->p > 1 && j->p[1] == 'I';
-    if ((is_digit(c) || c == '-' || (j->shell && (c == '+' || c == '.'))) && !is_signed_word) return take_number(j, type);
+    if ((is_digit(c) || c == '-' || (j->shell && (c == '+' || c == '.'))) && !is_signed_word)
+        return take_number(j, type);
     bool is_true = take_word(j, "true");
     if (is_true || take_word(j, "false")) {
         *type = B_BOOL;
@@ -590,8 +603,10 @@ static status take_value(struct json *j, uint8_t *type) {
     return j->shell ? take_shell_word(j, type) : fail_expected(j, j->p, "a value");
 }
 
-status json_parse(struct slice text, enum json_dialect dialect, struct buf *out, bool *is_array, size_t *used, struct err *err) {
-    struct json j = {.start = text.p, .p = text.p, .end = text.p + text.len, .shell = dialect == JSON_SHELL, .out = out, .err = err};
+status json_parse(struct slice text, enum json_dialect dialect, struct buf *out, bool *is_array, size_t *used,
+                  struct err *err) {
+    struct json j = {
+        .start = text.p, .p = text.p, .end = text.p + text.len, .shell = dialect == JSON_SHELL, .out = out, .err = err};
     size_t at = out->len;
     status st = ST_OK;
     TRY_OUT(skip_space(&j));

@@ -67,7 +67,8 @@ bool int64_from_text(struct slice text, int64_t *out) {
     if (i == text.len) return false;
     for (; i < text.len; i++) {
         if (!is_digit((char) text.p[i])) return false;
-        if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, (uint64_t) (text.p[i] - '0'), &v)) return false;
+        if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, (uint64_t) (text.p[i] - '0'), &v))
+            return false;
     }
     if (v > (uint64_t) INT64_MAX + is_negative) return false;
     *out = (int64_t) (is_negative ? 0 - v : v);
@@ -81,7 +82,8 @@ void base64_append(struct buf *out, struct slice bytes) {
     if (to == NULL) return;
     for (size_t i = 0; i < bytes.len; i += 3, to += 4) {
         size_t n = bytes.len - i < 3 ? bytes.len - i : 3;
-        uint32_t w = (uint32_t) bytes.p[i] << 16 | (n > 1 ? (uint32_t) bytes.p[i + 1] << 8 : 0) | (n > 2 ? bytes.p[i + 2] : 0);
+        uint32_t w =
+            (uint32_t) bytes.p[i] << 16 | (n > 1 ? (uint32_t) bytes.p[i + 1] << 8 : 0) | (n > 2 ? bytes.p[i + 2] : 0);
         to[0] = (uint8_t) base64_digits[w >> 18];
         to[1] = (uint8_t) base64_digits[w >> 12 & 63];
         to[2] = (uint8_t) (n > 1 ? base64_digits[w >> 6 & 63] : '=');

@@ -19,7 +19,8 @@ void base64_append(struct buf *out, struct slice bytes);
 bool base64_decode(struct slice text, struct buf *out);
 bool hex_decode(struct slice text, uint8_t *bytes, size_t n); /* 2 * n digits */
 
-bool decimal_from_slice(struct slice text, struct decimal *out); /* text followed by a zero byte, as BSON's strings are */
+bool decimal_from_slice(struct slice text,
+                        struct decimal *out); /* text followed by a zero byte, as BSON's strings are */
 void sort_bytes(uint8_t *p, size_t n); /* a regular expression's options: BSON wants them in alphabetical order */
 
 /* Gives a document that stands for a value of extended JSON ({"$oid": "..."}) its meaning. `doc` is the document at out->p + at, the

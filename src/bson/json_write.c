@@ -71,14 +71,17 @@ static void put_double(struct writer *w, double d) {
         double_to_text(d, text);
         (void) buf_append_format(w->out, w->form == JSON_RELAXED ? "%s" : "{\"$numberDouble\": \"%s\"}", text);
     } else {
-        put(w, isnan(d) ? "{\"$numberDouble\": \"NaN\"}"
-                        : d > 0 ? "{\"$numberDouble\": \"Infinity\"}" : "{\"$numberDouble\": \"-Infinity\"}");
+        put(w,
+            isnan(d)    ? "{\"$numberDouble\": \"NaN\"}"
+                : d > 0 ? "{\"$numberDouble\": \"Infinity\"}"
+                        : "{\"$numberDouble\": \"-Infinity\"}");
     }
 }
 
 static void put_date(struct writer *w, int64_t ms) {
     char text[32];
-    if (w->form == JSON_RELAXED && ms >= 0 && date_to_text(ms, text)) (void) buf_append_format(w->out, "{\"$date\": \"%s\"}", text);
+    if (w->form == JSON_RELAXED && ms >= 0 && date_to_text(ms, text))
+        (void) buf_append_format(w->out, "{\"$date\": \"%s\"}", text);
     else (void) buf_append_format(w->out, "{\"$date\": {\"$numberLong\": \"%lld\"}}", (long long) ms);
 }
 
@@ -177,8 +180,8 @@ static void put_value(struct writer *w, struct bval v) {
     case B_INT32: put_int(w, "$numberInt", bval_int32(v)); break;
     case B_INT64: put_int(w, "$numberLong", bval_int64(v)); break;
     case B_TIMESTAMP:
-        (void) buf_append_format(w->out, "{\"$timestamp\": {\"t\": %u, \"i\": %u}}", (unsigned) (bval_timestamp(v) >> 32),
-                                 (unsigned) bval_timestamp(v));
+        (void) buf_append_format(w->out, "{\"$timestamp\": {\"t\": %u, \"i\": %u}}",
+                                 (unsigned) (bval_timestamp(v) >> 32), (unsigned) bval_timestamp(v));
         break;
     case B_DECIMAL: put_decimal(w, v); break;
     case B_MIN_KEY: put(w, "{\"$minKey\": 1}"); break;

@@ -46,7 +46,8 @@ bool bnum_add(struct bnum a, struct bnum b, struct bnum *out) {
     int w = width(a.type) > width(b.type) ? width(a.type) : width(b.type);
     if (w == 3) {
         unsigned flags = 0;
-        BID_UINT128 r = bid128_add(to_bid(bnum_to_decimal(a)), to_bid(bnum_to_decimal(b)), BID_ROUNDING_TO_NEAREST, &flags);
+        BID_UINT128 r =
+            bid128_add(to_bid(bnum_to_decimal(a)), to_bid(bnum_to_decimal(b)), BID_ROUNDING_TO_NEAREST, &flags);
         *out = (struct bnum){.type = B_DECIMAL, .dec = from_bid(r)};
     } else if (w == 2) {
         *out = (struct bnum){.type = B_DOUBLE, .d = bnum_to_double(a) + bnum_to_double(b)};
@@ -62,7 +63,8 @@ bool bnum_mul(struct bnum a, struct bnum b, struct bnum *out) {
     int w = width(a.type) > width(b.type) ? width(a.type) : width(b.type);
     if (w == 3) {
         unsigned flags = 0;
-        BID_UINT128 r = bid128_mul(to_bid(bnum_to_decimal(a)), to_bid(bnum_to_decimal(b)), BID_ROUNDING_TO_NEAREST, &flags);
+        BID_UINT128 r =
+            bid128_mul(to_bid(bnum_to_decimal(a)), to_bid(bnum_to_decimal(b)), BID_ROUNDING_TO_NEAREST, &flags);
         *out = (struct bnum){.type = B_DECIMAL, .dec = from_bid(r)};
     } else if (w == 2) {
         *out = (struct bnum){.type = B_DOUBLE, .d = bnum_to_double(a) * bnum_to_double(b)};
@@ -89,7 +91,8 @@ struct decimal_parts decimal_unpack(struct decimal d) {
 }
 
 struct decimal decimal_pack(bool is_negative, u128 coefficient, int exponent) {
-    uint64_t hi = (uint64_t) is_negative << 63 | (uint64_t) (exponent + DECIMAL_BIAS) << 49 | (uint64_t) (coefficient >> 64);
+    uint64_t hi =
+        (uint64_t) is_negative << 63 | (uint64_t) (exponent + DECIMAL_BIAS) << 49 | (uint64_t) (coefficient >> 64);
     return (struct decimal){(uint64_t) coefficient, hi};
 }
 

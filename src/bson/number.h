@@ -5,7 +5,9 @@
 #include "base/err.h"
 #include "bson/value.h"
 
-struct decimal { uint64_t lo, hi; }; /* BID encoding, as in BSON */
+struct decimal {
+    uint64_t lo, hi;
+}; /* BID encoding, as in BSON */
 
 /* A number by value, for arithmetic. */
 struct bnum {
@@ -24,7 +26,7 @@ bool bnum_add(struct bnum a, struct bnum b, struct bnum *out);
 bool bnum_mul(struct bnum a, struct bnum b, struct bnum *out);
 int bnum_compare(struct bnum a, struct bnum b);
 bool bnum_is_nan(struct bnum n);
-bool bnum_is_integral(struct bnum n); /* a whole number, finite */
+bool bnum_is_integral(struct bnum n);                  /* a whole number, finite */
 bool bnum_to_int64(struct bnum n, int64_t *out);       /* toward zero; false when not finite or too large */
 bool bnum_to_int64_exact(struct bnum n, int64_t *out); /* false for fractions too */
 double bnum_to_double(struct bnum n);

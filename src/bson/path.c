@@ -18,7 +18,8 @@ status path_parse(struct arena *arena, struct slice text, struct path *out, stru
     size_t part_count = 1;
     for (size_t i = 0; i < text.len; i++) part_count += text.p[i] == '.';
     if (part_count > PATH_PARTS_MAX)
-        return RAISE_CODE(err, CODE_Overflow, "a field path has %zu parts, more than the limit of %d", part_count, PATH_PARTS_MAX);
+        return RAISE_CODE(err, CODE_Overflow, "a field path has %zu parts, more than the limit of %d", part_count,
+                          PATH_PARTS_MAX);
     char *copy = arena_strndup(arena, (const char *) text.p, text.len);
     struct path_part *parts = arena_array(arena, struct path_part, part_count);
     if (copy == NULL || parts == NULL) return RAISE(err, ST_NOMEM, "out of memory for a field path");

@@ -27,8 +27,9 @@ struct bval path_get(struct bdoc d, const struct path *path);
 
 /* How path_visit came to a value. */
 enum path_found {
-    PATH_IN_ARRAY = 1u << 0,    /* through an element of an array */
-    PATH_AT_POSITION = 1u << 1, /* the last part picked the value by its position in an array: the match rules do not expand it further,
+    PATH_IN_ARRAY = 1u << 0, /* through an element of an array */
+    PATH_AT_POSITION = 1u
+        << 1, /* the last part picked the value by its position in an array: the match rules do not expand it further,
                                  * {a: [[5]]} does not match {"a.0": 5} */
 };
 

@@ -29,7 +29,9 @@ uint32_t bval_regex_len(const uint8_t *p) {
     return (uint32_t) (pattern_len + strlen((const char *) p + pattern_len + 1) + 2);
 }
 
-struct bval bdoc_get_str(struct bdoc d, const char *name) { return bdoc_get(d, slice_str(name)); }
+struct bval bdoc_get_str(struct bdoc d, const char *name) {
+    return bdoc_get(d, slice_str(name));
+}
 
 struct bval barray_at(struct bdoc array, uint32_t idx) {
     struct biter it = biter_of(array);
@@ -47,7 +49,9 @@ uint32_t bdoc_count(struct bdoc d) {
     return n;
 }
 
-struct slice bval_regex_pattern(struct bval v) { return slice_str((const char *) v.p); }
+struct slice bval_regex_pattern(struct bval v) {
+    return slice_str((const char *) v.p);
+}
 
 struct slice bval_regex_options(struct bval v) {
     return slice_str((const char *) v.p + strlen((const char *) v.p) + 1);
@@ -58,12 +62,15 @@ struct slice bval_code(struct bval v) {
     return slice_of(p + 4, get_le32(p) - 1);
 }
 
-struct bdoc bval_code_scope(struct bval v) { return bdoc_of(v.p + 8 + get_le32(v.p + 4)); }
+struct bdoc bval_code_scope(struct bval v) {
+    return bdoc_of(v.p + 8 + get_le32(v.p + 4));
+}
 
 /* A decimal is zero when its coefficient is, or is larger than 34 digits can be (IEEE 754-2008, 3.5.2). */
 static bool decimal_is_zero(const uint8_t *p) {
     uint64_t hi = get_le64(p + 8);
-    if ((hi >> 61 & 3) == 3) return (hi >> 59 & 3) != 3; /* the long form is never canonical; 11110 and 11111: infinity, NaN */
+    if ((hi >> 61 & 3) == 3)
+        return (hi >> 59 & 3) != 3; /* the long form is never canonical; 11110 and 11111: infinity, NaN */
     unsigned __int128 coefficient = (unsigned __int128) (hi & 0x1ffffffffffffu) << 64 | get_le64(p);
     unsigned __int128 max = (unsigned __int128) 0x1ed09bead87c0u << 64 | 0x378d8e63ffffffffu;
     return coefficient == 0 || coefficient > max;
@@ -87,12 +94,14 @@ static const struct {
     uint8_t type;
     const char *name;
 } type_names[] = {
-    {B_DOUBLE, "double"},       {B_STRING, "string"},       {B_DOCUMENT, "object"}, {B_ARRAY, "array"},
-    {B_BINARY, "binData"},      {B_UNDEFINED, "undefined"}, {B_OBJECT_ID, "objectId"}, {B_BOOL, "bool"},
-    {B_DATE, "date"},           {B_NULL, "null"},           {B_REGEX, "regex"},     {B_DBPOINTER, "dbPointer"},
-    {B_CODE, "javascript"},     {B_SYMBOL, "symbol"},       {B_CODE_SCOPE, "javascriptWithScope"},
-    {B_INT32, "int"},           {B_TIMESTAMP, "timestamp"}, {B_INT64, "long"},      {B_DECIMAL, "decimal"},
-    {B_MIN_KEY, "minKey"},      {B_MAX_KEY, "maxKey"},      {B_MISSING, "missing"},
+    {B_DOUBLE, "double"},      {B_STRING, "string"},       {B_DOCUMENT, "object"},
+    {B_ARRAY, "array"},        {B_BINARY, "binData"},      {B_UNDEFINED, "undefined"},
+    {B_OBJECT_ID, "objectId"}, {B_BOOL, "bool"},           {B_DATE, "date"},
+    {B_NULL, "null"},          {B_REGEX, "regex"},         {B_DBPOINTER, "dbPointer"},
+    {B_CODE, "javascript"},    {B_SYMBOL, "symbol"},       {B_CODE_SCOPE, "javascriptWithScope"},
+    {B_INT32, "int"},          {B_TIMESTAMP, "timestamp"}, {B_INT64, "long"},
+    {B_DECIMAL, "decimal"},    {B_MIN_KEY, "minKey"},      {B_MAX_KEY, "maxKey"},
+    {B_MISSING, "missing"},
 };
 
 const char *btype_name(uint8_t type) {

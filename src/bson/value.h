@@ -122,15 +122,23 @@ static inline bool bdoc_is_empty(struct bdoc d) { return d.len <= 5; }
 
 /* Preconditions: the value has that type. */
 static inline struct bdoc bval_doc(struct bval v) { return (struct bdoc){v.p, v.len}; } /* document, array */
-static inline double bval_double(struct bval v) { double d; memcpy(&d, v.p, 8); return d; }
+static inline double bval_double(struct bval v) {
+    double d;
+    memcpy(&d, v.p, 8);
+    return d;
+}
 static inline int32_t bval_int32(struct bval v) { return (int32_t) get_le32(v.p); }
 static inline int64_t bval_int64(struct bval v) { return (int64_t) get_le64(v.p); } /* int64, date */
 static inline uint64_t bval_timestamp(struct bval v) { return get_le64(v.p); }
 static inline bool bval_bool(struct bval v) { return v.p[0] != 0; }
-static inline struct slice bval_string(struct bval v) { return slice_of(v.p + 4, get_le32(v.p) - 1); } /* string, symbol, code */
+static inline struct slice bval_string(struct bval v) {
+    return slice_of(v.p + 4, get_le32(v.p) - 1);
+} /* string, symbol, code */
 static inline struct slice bval_object_id(struct bval v) { return slice_of(v.p, 12); }
 static inline uint8_t bval_binary_subtype(struct bval v) { return v.p[4]; }
-static inline struct slice bval_binary(struct bval v) { return slice_of(v.p + 5, get_le32(v.p)); } /* subtype 2 keeps its inner length */
+static inline struct slice bval_binary(struct bval v) {
+    return slice_of(v.p + 5, get_le32(v.p));
+} /* subtype 2 keeps its inner length */
 struct slice bval_regex_pattern(struct bval v);
 struct slice bval_regex_options(struct bval v);
 struct slice bval_code(struct bval v); /* code, code with scope */
@@ -139,7 +147,9 @@ struct bdoc bval_code_scope(struct bval v);
 static inline bool bval_is_number(struct bval v) {
     return v.type == B_INT32 || v.type == B_INT64 || v.type == B_DOUBLE || v.type == B_DECIMAL;
 }
-static inline bool bval_is_nullish(struct bval v) { return v.type == B_NULL || v.type == B_UNDEFINED || v.type == B_MISSING; }
+static inline bool bval_is_nullish(struct bval v) {
+    return v.type == B_NULL || v.type == B_UNDEFINED || v.type == B_MISSING;
+}
 /* MongoDB's truth: not false, zero, null, undefined or missing. */
 bool bval_truthy(struct bval v);
 

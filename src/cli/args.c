@@ -19,12 +19,14 @@ static void print_help(const struct subcommand *sub, const struct option_row *ro
     printf("usage: elmo %s\n%s\n\n", sub->usage, sub->summary);
     for (int i = 0; i < row_count; i++) {
         char left[64];
-        (void) snprintf(left, sizeof(left), "%s %s", rows[i].name, rows[i].value_name != NULL ? rows[i].value_name : "");
+        (void) snprintf(left, sizeof(left), "%s %s", rows[i].name,
+                        rows[i].value_name != NULL ? rows[i].value_name : "");
         printf("  %-24s %s\n", left, rows[i].help);
     }
 }
 
-int args_parse(const struct subcommand *sub, int argc, char **argv, const struct option_row *rows, int row_count, const char **rest, int max, int *rest_count) {
+int args_parse(const struct subcommand *sub, int argc, char **argv, const struct option_row *rows, int row_count,
+               const char **rest, int max, int *rest_count) {
     bool only_rest = false;
     *rest_count = 0;
     for (int i = 0; i < argc; i++) {

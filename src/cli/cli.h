@@ -16,7 +16,7 @@ struct option_row {
     const char *name;       /* "--db" */
     const char *value_name; /* NULL: a flag */
     const char *help;
-    const char **value;     /* where it goes; a flag gets its own name */
+    const char **value; /* where it goes; a flag gets its own name */
 };
 
 struct subcommand {
@@ -27,7 +27,8 @@ struct subcommand {
 extern const struct subcommand sub_import, sub_find, sub_explain, sub_create_index, sub_stat, sub_check, sub_compact;
 
 /* Reads options and up to `max` other arguments. Exit status, 0 to go on. `--help` prints and answers -1. */
-int args_parse(const struct subcommand *sub, int argc, char **argv, const struct option_row *rows, int row_count, const char **rest, int max, int *rest_count);
+int args_parse(const struct subcommand *sub, int argc, char **argv, const struct option_row *rows, int row_count,
+               const char **rest, int max, int *rest_count);
 int usage_error(const struct subcommand *sub, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* "elmo: ..." on standard error; answers EXIT_ERROR. */

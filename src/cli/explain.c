@@ -65,9 +65,12 @@ static void print_bounds(const bson_t *stage) {
 }
 
 static void print_counts(const bson_t *stage) {
-    static const struct { const char *name, *label; } rows[] = {
-        {"nReturned", "returned"}, {"keysExamined", "keys examined"}, {"docsExamined", "documents examined"},
-        {"nMatched", "matched"}, {"nWouldModify", "to be modified"}, {"nWouldDelete", "to be deleted"}, {"nCounted", "counted"},
+    static const struct {
+        const char *name, *label;
+    } rows[] = {
+        {"nReturned", "returned"}, {"keysExamined", "keys examined"},  {"docsExamined", "documents examined"},
+        {"nMatched", "matched"},   {"nWouldModify", "to be modified"}, {"nWouldDelete", "to be deleted"},
+        {"nCounted", "counted"},
     };
     bson_iter_t it;
     const char *separator = " (";
@@ -82,10 +85,12 @@ static void print_counts(const bson_t *stage) {
 static void print_stage(const bson_t *stage, int depth) {
     bson_iter_t it, sub;
     bson_t child;
-    const char *name = text_at(stage, "stage"), *index = text_at(stage, "indexName"), *direction = text_at(stage, "direction");
+    const char *name = text_at(stage, "stage"), *index = text_at(stage, "indexName"),
+               *direction = text_at(stage, "direction");
     printf("%*s%s", depth * 2, "", name != NULL ? name : "?");
     if (index != NULL) printf(" %s", index);
-    if (direction != NULL && (index != NULL || strcmp(direction, "backward") == 0)) printf("%s %s", index != NULL ? "," : "", direction);
+    if (direction != NULL && (index != NULL || strcmp(direction, "backward") == 0))
+        printf("%s %s", index != NULL ? "," : "", direction);
     print_bounds(stage);
     print_part(stage, "sortPattern", "by ");
     if (name == NULL || strcmp(name, "SORT") != 0) print_part(stage, "limitAmount", "");
@@ -96,7 +101,8 @@ static void print_stage(const bson_t *stage, int depth) {
     print_counts(stage);
     putchar('\n');
     if (bson_iter_init_find(&it, stage, "inputStage") && document_at(&it, &child)) print_stage(&child, depth + 1);
-    if (!bson_iter_init_find(&it, stage, "inputStages") || !BSON_ITER_HOLDS_ARRAY(&it) || !bson_iter_recurse(&it, &sub)) return;
+    if (!bson_iter_init_find(&it, stage, "inputStages") || !BSON_ITER_HOLDS_ARRAY(&it) || !bson_iter_recurse(&it, &sub))
+        return;
     while (bson_iter_next(&sub)) {
         if (document_at(&sub, &child)) print_stage(&child, depth + 1);
     }
@@ -113,7 +119,9 @@ void print_explain(const bson_t *reply, bool tree) {
     }
     print_stage(&stages, 0);
     if (!has_stats) return;
-    printf("returned %s, keys examined %s, documents examined %s, %lld ms\n", with_commas(number_at(reply, "executionStats.nReturned")),
-           with_commas(number_at(reply, "executionStats.totalKeysExamined")), with_commas(number_at(reply, "executionStats.totalDocsExamined")),
+    printf("returned %s, keys examined %s, documents examined %s, %lld ms\n",
+           with_commas(number_at(reply, "executionStats.nReturned")),
+           with_commas(number_at(reply, "executionStats.totalKeysExamined")),
+           with_commas(number_at(reply, "executionStats.totalDocsExamined")),
            (long long) number_at(reply, "executionStats.executionTimeMillis"));
 }

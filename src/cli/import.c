@@ -34,13 +34,15 @@ struct import {
 };
 
 static size_t line_of(struct import *im, size_t at) {
-    for (; im->counted_to < at && im->counted_to < im->len; im->counted_to++) im->line += im->text[im->counted_to] == '\n';
+    for (; im->counted_to < at && im->counted_to < im->len; im->counted_to++)
+        im->line += im->text[im->counted_to] == '\n';
     return im->line;
 }
 
 /* False when the import must stop. */
 static bool report(struct import *im, size_t place, const char *message) {
-    fprintf(stderr, "%s%s:%s%zu: %s\n", im->progress.is_on ? "\r\033[K" : "", im->file, im->kind == INPUT_BSON ? " byte " : "", place, message);
+    fprintf(stderr, "%s%s:%s%zu: %s\n", im->progress.is_on ? "\r\033[K" : "", im->file,
+            im->kind == INPUT_BSON ? " byte " : "", place, message);
     im->skipped++;
     return im->keep_going;
 }
@@ -56,7 +58,8 @@ static bool report_write_errors(struct import *im, const bson_t *reply, const bs
         int64_t index = -1;
         const char *message = "";
         if (bson_iter_recurse(&sub, &row) && bson_iter_find(&row, "index")) index = bson_iter_as_int64(&row);
-        if (bson_iter_recurse(&sub, &row) && bson_iter_find(&row, "errmsg") && BSON_ITER_HOLDS_UTF8(&row)) message = bson_iter_utf8(&row, NULL);
+        if (bson_iter_recurse(&sub, &row) && bson_iter_find(&row, "errmsg") && BSON_ITER_HOLDS_UTF8(&row))
+            message = bson_iter_utf8(&row, NULL);
         if (index >= 0 && (size_t) index < im->batch_count) go_on = report(im, im->places[index], message);
     }
     return go_on;
@@ -243,7 +246,10 @@ static bool open_input(struct import *im) {
 
 static void close_input(struct import *im) {
     if (im->text == NULL) return;
-    union { const char *p; void *free; } text = {.p = im->text}; /* mapped, or malloc'ed by read_all */
+    union {
+        const char *p;
+        void *free;
+    } text = {.p = im->text}; /* mapped, or malloc'ed by read_all */
     if (im->is_mapped) (void) munmap(text.free, im->len);
     else free(text.free);
 }
@@ -287,8 +293,11 @@ static int run_import(struct import *im, const char *db_path, const char *ns, co
     ok = flush_batch(im) && ok;
     progress_end(&im->progress);
     double seconds = now_seconds() - im->progress.started;
-    fprintf(stderr, "%s document%s imported into %s in %.2f s", with_commas(im->inserted), im->inserted == 1 ? "" : "s", ns, seconds);
-    if (im->skipped != 0) fprintf(stderr, ", %s %s", with_commas(im->skipped), im->keep_going ? "skipped" : "bad; stopped there (--keep-going skips bad ones)");
+    fprintf(stderr, "%s document%s imported into %s in %.2f s", with_commas(im->inserted), im->inserted == 1 ? "" : "s",
+            ns, seconds);
+    if (im->skipped != 0)
+        fprintf(stderr, ", %s %s", with_commas(im->skipped),
+                im->keep_going ? "skipped" : "bad; stopped there (--keep-going skips bad ones)");
     fputc('\n', stderr);
     status = ok ? 0 : EXIT_ERROR;
 out:
@@ -298,7 +307,8 @@ out:
 }
 
 static int run(int argc, char **argv) {
-    const char *db = NULL, *ns = NULL, *type = NULL, *keep_going = NULL, *acknowledge = NULL, *drop = NULL, *sync = NULL, *rest[1];
+    const char *db = NULL, *ns = NULL, *type = NULL, *keep_going = NULL, *acknowledge = NULL, *drop = NULL,
+               *sync = NULL, *rest[1];
     int rest_count;
     const struct option_row rows[] = {
         {"--db", "FILE", "the database file (made when missing)", &db},
@@ -312,8 +322,12 @@ static int run(int argc, char **argv) {
     int status = args_parse(&sub_import, argc, argv, rows, 7, rest, 1, &rest_count);
     if (status != 0) return status;
     if (rest_count == 0) return usage_error(&sub_import, "the file to import is missing ('-' reads standard input)");
-    if (db == NULL || ns == NULL) return usage_error(&sub_import, "%s is missing", db == NULL ? "--db FILE" : "--collection DB.COLL");
-    struct import im = {.file = rest[0], .line = 1, .keep_going = keep_going != NULL, .acknowledge = acknowledge != NULL};
+    if (db == NULL || ns == NULL)
+        return usage_error(&sub_import, "%s is missing", db == NULL ? "--db FILE" : "--collection DB.COLL");
+    struct import im = {.file = rest[0],
+                        .line = 1,
+                        .keep_going = keep_going != NULL,
+                        .acknowledge = acknowledge != NULL};
     if (!check_namespace(ns) || !open_input(&im)) return EXIT_ERROR;
     skip_mark(&im);
     if (!detect_kind(&im, type)) {
@@ -325,4 +339,5 @@ static int run(int argc, char **argv) {
     return status;
 }
 
-const struct subcommand sub_import = {"import", "import FILE --db F --collection DB.COLL", "import JSON lines, a JSON array or BSON", run};
+const struct subcommand sub_import = {"import", "import FILE --db F --collection DB.COLL",
+                                      "import JSON lines, a JSON array or BSON", run};

@@ -5,7 +5,8 @@
 
 #include "cli.h"
 
-static const struct subcommand *const subcommands[] = {&sub_import, &sub_find, &sub_explain, &sub_create_index, &sub_stat, &sub_check, &sub_compact};
+static const struct subcommand *const subcommands[] = {&sub_import, &sub_find,  &sub_explain, &sub_create_index,
+                                                       &sub_stat,   &sub_check, &sub_compact};
 #define SUBCOMMAND_COUNT (sizeof(subcommands) / sizeof(subcommands[0]))
 
 static void print_help(FILE *out) {
@@ -13,8 +14,10 @@ static void print_help(FILE *out) {
             "elmo %s - a document database in one file\n\n"
             "usage:\n"
             "  elmo FILE                                            a shell on the database FILE (made when missing)\n"
-            "  elmo FILE 'db.users.find({age: 30})'                 one shell command\n", elmo_version());
-    for (size_t i = 0; i < SUBCOMMAND_COUNT; i++) fprintf(out, "  elmo %-47s %s\n", subcommands[i]->usage, subcommands[i]->summary);
+            "  elmo FILE 'db.users.find({age: 30})'                 one shell command\n",
+            elmo_version());
+    for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
+        fprintf(out, "  elmo %-47s %s\n", subcommands[i]->usage, subcommands[i]->summary);
     fprintf(out,
             "\noptions of the shell:\n"
             "  --db NAME      the database that `db` means (default: the only one in the file, else \"test\")\n"
@@ -24,7 +27,9 @@ static void print_help(FILE *out) {
 }
 
 /* A bare word that names no file is rather a subcommand mistyped than a database to be made. */
-static bool is_misspelt(const char *path) { return path[0] != '\0' && strpbrk(path, "./:") == NULL && access(path, F_OK) != 0; }
+static bool is_misspelt(const char *path) {
+    return path[0] != '\0' && strpbrk(path, "./:") == NULL && access(path, F_OK) != 0;
+}
 
 static int run_shell(int argc, char **argv) {
     const char *path = NULL, *line = NULL, *db_name = NULL;
@@ -42,7 +47,8 @@ static int run_shell(int argc, char **argv) {
         } else if (line == NULL) {
             line = argv[i];
         } else {
-            fprintf(stderr, "elmo: too many arguments at '%s': put the whole shell command in one pair of quotes\n", argv[i]);
+            fprintf(stderr, "elmo: too many arguments at '%s': put the whole shell command in one pair of quotes\n",
+                    argv[i]);
             return EXIT_USAGE;
         }
     }
@@ -51,7 +57,8 @@ static int run_shell(int argc, char **argv) {
         return EXIT_USAGE;
     }
     if (is_misspelt(path)) {
-        fprintf(stderr, "elmo: there is no file and no subcommand '%s'; `elmo ./%s` makes a database of that name\n", path, path);
+        fprintf(stderr, "elmo: there is no file and no subcommand '%s'; `elmo ./%s` makes a database of that name\n",
+                path, path);
         return EXIT_USAGE;
     }
     return shell_main(path, db_name, line, read_only);

@@ -34,7 +34,9 @@ static void tidy(char *json) {
     for (const char *p = json; *p != '\0'; p++) {
         if (in_string && *p == '\\') *out++ = *p++;
         else if (*p == '"') in_string = !in_string;
-        else if (!in_string && *p == ' ' && (p[1] == ':' || p[1] == ' ' || p[1] == '}' || p[1] == ']' || p[-1] == '{' || p[-1] == '[')) continue;
+        else if (!in_string && *p == ' ' &&
+                 (p[1] == ':' || p[1] == ' ' || p[1] == '}' || p[1] == ']' || p[-1] == '{' || p[-1] == '['))
+            continue;
         *out++ = *p;
     }
     *out = '\0';
@@ -137,8 +139,8 @@ void progress_show(struct progress *p, double fraction, int64_t count) {
     for (int i = 0; i < 30; i++) bar[i] = i < full ? '#' : '.';
     bar[30] = '\0';
     double seconds = now - p->started, left = fraction > 0.01 ? seconds / fraction - seconds : 0;
-    fprintf(stderr, "\r%s [%s] %3.0f %%  %s documents  %s/s  %.0f s left \033[K", p->what, bar, fraction * 100, with_commas(count),
-            with_commas(seconds > 0 ? (int64_t) ((double) count / seconds) : 0), left);
+    fprintf(stderr, "\r%s [%s] %3.0f %%  %s documents  %s/s  %.0f s left \033[K", p->what, bar, fraction * 100,
+            with_commas(count), with_commas(seconds > 0 ? (int64_t) ((double) count / seconds) : 0), left);
     fflush(stderr);
 }
 

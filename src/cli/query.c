@@ -54,14 +54,16 @@ static int find_args_parse(const struct subcommand *sub, int argc, char **argv, 
     };
     int status = args_parse(sub, argc, argv, rows, 8, rest, 1, &rest_count);
     if (status != 0) return status;
-    if (a->db == NULL || a->ns == NULL) return usage_error(sub, "%s is missing", a->db == NULL ? "--db FILE" : "--collection DB.COLL");
+    if (a->db == NULL || a->ns == NULL)
+        return usage_error(sub, "%s is missing", a->db == NULL ? "--db FILE" : "--collection DB.COLL");
     a->filter = rest_count > 0 ? rest[0] : NULL;
     return 0;
 }
 
 static bool build_options(const struct find_args *a, bson_t *opts) {
-    return append_document(opts, "sort", a->sort) && append_document(opts, "projection", a->projection) && append_number(opts, "limit", a->limit) &&
-           append_number(opts, "skip", a->skip) && (a->hint == NULL || append_hint(opts, a->hint));
+    return append_document(opts, "sort", a->sort) && append_document(opts, "projection", a->projection) &&
+        append_number(opts, "limit", a->limit) && append_number(opts, "skip", a->skip) &&
+        (a->hint == NULL || append_hint(opts, a->hint));
 }
 
 static int print_rows(elmo_cursor_t *cursor) {
@@ -141,7 +143,8 @@ static int create_index(const char *db_path, const char *ns, const bson_t *spec)
         if (elmo_collection_create_indexes_with_opts(c, specs, 1, NULL, &reply, &error)) {
             bson_iter_t it;
             bool existed = bson_iter_init_find(&it, &reply, "note");
-            fprintf(stderr, existed ? "the index exists already\n" : "index built in %.2f s\n", now_seconds() - started);
+            fprintf(stderr, existed ? "the index exists already\n" : "index built in %.2f s\n",
+                    now_seconds() - started);
             status = 0;
         } else {
             status = complain_of(&error);
@@ -166,7 +169,8 @@ static int run_create_index(int argc, char **argv) {
     };
     int status = args_parse(&sub_create_index, argc, argv, rows, 6, rest, 1, &rest_count);
     if (status != 0) return status;
-    if (db == NULL || ns == NULL) return usage_error(&sub_create_index, "%s is missing", db == NULL ? "--db FILE" : "--collection DB.COLL");
+    if (db == NULL || ns == NULL)
+        return usage_error(&sub_create_index, "%s is missing", db == NULL ? "--db FILE" : "--collection DB.COLL");
     if (rest_count == 0) return usage_error(&sub_create_index, "the keys are missing: '{age: 1}', '{title: \"text\"}'");
     bson_t key, spec = BSON_INITIALIZER;
     if (!check_namespace(ns) || !parse_document(rest[0], "the keys", &key)) return EXIT_ERROR;
@@ -180,6 +184,9 @@ static int run_create_index(int argc, char **argv) {
     return status;
 }
 
-const struct subcommand sub_find = {"find", "find [FILTER] --db F --collection DB.COLL", "print the documents that match", run_find};
-const struct subcommand sub_explain = {"explain", "explain [FILTER] --db F --collection DB.COLL", "how a find is answered, with counts", run_explain};
-const struct subcommand sub_create_index = {"create-index", "create-index KEYS --db F --collection DB.COLL", "build an index", run_create_index};
+const struct subcommand sub_find = {"find", "find [FILTER] --db F --collection DB.COLL",
+                                    "print the documents that match", run_find};
+const struct subcommand sub_explain = {"explain", "explain [FILTER] --db F --collection DB.COLL",
+                                       "how a find is answered, with counts", run_explain};
+const struct subcommand sub_create_index = {"create-index", "create-index KEYS --db F --collection DB.COLL",
+                                            "build an index", run_create_index};

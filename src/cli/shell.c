@@ -23,9 +23,11 @@ static void choose_database(struct shell *sh, const char *wanted) {
     if (wanted != NULL) return;
     BSON_APPEND_INT32(&body, "listDatabases", 1);
     BSON_APPEND_BOOL(&body, "nameOnly", true);
-    if (elmo_command_simple(sh->db, "admin", &body, &reply, &error) && bson_iter_init_find(&it, &reply, "databases") && bson_iter_recurse(&it, &sub)) {
+    if (elmo_command_simple(sh->db, "admin", &body, &reply, &error) && bson_iter_init_find(&it, &reply, "databases") &&
+        bson_iter_recurse(&it, &sub)) {
         while (bson_iter_next(&sub)) {
-            if (!bson_iter_recurse(&sub, &name) || !bson_iter_find(&name, "name") || !BSON_ITER_HOLDS_UTF8(&name)) continue;
+            if (!bson_iter_recurse(&sub, &name) || !bson_iter_find(&name, "name") || !BSON_ITER_HOLDS_UTF8(&name))
+                continue;
             if (count++ == 0) (void) snprintf(sh->db_name, sizeof(sh->db_name), "%s", bson_iter_utf8(&name, NULL));
         }
         if (count > 1) (void) snprintf(sh->db_name, sizeof(sh->db_name), "test");
@@ -48,12 +50,14 @@ static int run_statement(struct shell *sh, const char *text) {
     if (strcmp(word, "show") == 0) return shell_show(sh, words > 1 ? rest : "");
     if (strcmp(word, "use") == 0) {
         if (words < 2) return complain("use which database?");
-        if (strlen(rest) >= sizeof(sh->db_name) || strpbrk(rest, "/\\. \"$") != NULL) return complain("'%s' cannot be a database's name", rest);
+        if (strlen(rest) >= sizeof(sh->db_name) || strpbrk(rest, "/\\. \"$") != NULL)
+            return complain("'%s' cannot be a database's name", rest);
         (void) snprintf(sh->db_name, sizeof(sh->db_name), "%.63s", rest);
         return 0;
     }
     struct shell_line line;
-    int status = shell_parse(text, &line, message, sizeof(message)) ? shell_run_line(sh, &line) : complain("%s", message);
+    int status =
+        shell_parse(text, &line, message, sizeof(message)) ? shell_run_line(sh, &line) : complain("%s", message);
     shell_line_release(&line);
     return status;
 }

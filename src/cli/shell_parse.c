@@ -141,7 +141,8 @@ static bool extend_collection(struct shell_line *line, const char *name) {
     return n >= 0 && (size_t) n < SHELL_NAME_MAX - at;
 }
 
-static bool read_call(const char *text, const char **p, struct shell_line *out, const char *name, char *message, size_t len) {
+static bool read_call(const char *text, const char **p, struct shell_line *out, const char *name, char *message,
+                      size_t len) {
     if (out->call_count == SHELL_CALLS_MAX) return fail(message, len, text, *p, "too many calls in a chain");
     struct shell_call *call = &out->calls[out->call_count++];
     (void) snprintf(call->name, sizeof(call->name), "%s", name);
@@ -158,7 +159,8 @@ bool shell_parse(const char *text, struct shell_line *out, char *message, size_t
     }
     p = skip_space(p + 2);
     if (*p == '[') {
-        if (!read_quoted_collection(&p, out->collection)) return fail(message, message_len, text, p, "expected db[\"collection\"]");
+        if (!read_quoted_collection(&p, out->collection))
+            return fail(message, message_len, text, p, "expected db[\"collection\"]");
         p = skip_space(p);
     }
     while (*p == '.') {
@@ -166,7 +168,8 @@ bool shell_parse(const char *text, struct shell_line *out, char *message, size_t
         if (!read_name(&p, name)) return fail(message, message_len, text, at, "expected a name after '.'");
         p = skip_space(p);
         if (*p == '(' && strcmp(name, "getCollection") == 0 && out->collection[0] == '\0') {
-            if (!read_quoted_collection(&p, out->collection)) return fail(message, message_len, text, p, "expected getCollection(\"name\")");
+            if (!read_quoted_collection(&p, out->collection))
+                return fail(message, message_len, text, p, "expected getCollection(\"name\")");
         } else if (*p == '(') {
             if (!read_call(text, &p, out, name, message, message_len)) return false;
         } else if (out->call_count > 0 || !extend_collection(out, name)) {

@@ -18,7 +18,9 @@ struct method {
     int args_max;
 };
 
-static int wrong_args(const struct shell_call *call, const char *expected) { return complain("%s() needs %s", call->name, expected); }
+static int wrong_args(const struct shell_call *call, const char *expected) {
+    return complain("%s() needs %s", call->name, expected);
+}
 
 /* Argument i, which may be missing or null but else must be a document: false and a complaint. *out is empty then. */
 static bool optional_doc(const struct shell_call *call, int i, const char *what, bson_t *out) {
@@ -34,9 +36,12 @@ static bool optional_doc(const struct shell_call *call, int i, const char *what,
 static int complain_of_writes(const bson_t *reply) {
     bson_iter_t it, rows, row;
     int status = 0;
-    if (!bson_iter_init_find(&it, reply, "writeErrors") || !BSON_ITER_HOLDS_ARRAY(&it) || !bson_iter_recurse(&it, &rows)) return 0;
+    if (!bson_iter_init_find(&it, reply, "writeErrors") || !BSON_ITER_HOLDS_ARRAY(&it) ||
+        !bson_iter_recurse(&it, &rows))
+        return 0;
     while (bson_iter_next(&rows)) {
-        const char *message = bson_iter_recurse(&rows, &row) && bson_iter_find(&row, "errmsg") ? bson_iter_utf8(&row, NULL) : "?";
+        const char *message =
+            bson_iter_recurse(&rows, &row) && bson_iter_find(&row, "errmsg") ? bson_iter_utf8(&row, NULL) : "?";
         int64_t index = bson_iter_recurse(&rows, &row) && bson_iter_find(&row, "index") ? bson_iter_as_int64(&row) : -1;
         status = complain("document %lld: %s", (long long) index, message);
     }
@@ -125,13 +130,15 @@ static int read_chain(const struct shell_line *line, bson_t *opts, const char **
         } else if (strcmp(call->name, "count") == 0) {
             *count = true;
         } else if (strcmp(call->name, "pretty") != 0 && strcmp(call->name, "toArray") != 0 && !known) {
-            return complain("a find has no method %s(): sort, limit, skip, hint, projection, maxTimeMS, count, explain", call->name);
+            return complain("a find has no method %s(): sort, limit, skip, hint, projection, maxTimeMS, count, explain",
+                            call->name);
         }
     }
     return 0;
 }
 
-static int explain(struct shell *sh, const char *collection, const bson_t *filter, const bson_t *opts, const char *verbosity) {
+static int explain(struct shell *sh, const char *collection, const bson_t *filter, const bson_t *opts,
+                   const char *verbosity) {
     bson_t body = BSON_INITIALIZER, find, reply;
     bson_error_t error;
     int status = 0;
@@ -154,7 +161,8 @@ static int find(struct shell *sh, const struct shell_line *line, bool only_one) 
     const char *verbosity;
     bool count;
     const struct shell_call *call = &line->calls[0];
-    if (!optional_doc(call, 0, "the filter", &filter) || !optional_doc(call, 1, "the projection", &projection)) return EXIT_ERROR;
+    if (!optional_doc(call, 0, "the filter", &filter) || !optional_doc(call, 1, "the projection", &projection))
+        return EXIT_ERROR;
     if (!bson_empty(&projection)) BSON_APPEND_DOCUMENT(&opts, "projection", &projection);
     int status = read_chain(line, &opts, &verbosity, &count);
     if (only_one) BSON_APPEND_INT32(&opts, "limit", 1);
@@ -244,13 +252,15 @@ static int m_insert_many(struct shell *sh, const struct shell_line *line) {
     return status;
 }
 
-typedef bool (*update_call)(elmo_collection_t *c, const bson_t *filter, const bson_t *update, const bson_t *opts, bson_t *reply, bson_error_t *error);
+typedef bool (*update_call)(elmo_collection_t *c, const bson_t *filter, const bson_t *update, const bson_t *opts,
+                            bson_t *reply, bson_error_t *error);
 
 static int update(struct shell *sh, const struct shell_line *line, update_call call_update) {
     const struct shell_call *call = &line->calls[0];
     bson_t filter, change, opts, reply;
     bson_error_t error;
-    if (!shell_doc_arg(call, 0, &filter) || !shell_doc_arg(call, 1, &change)) return wrong_args(call, "a filter and an update, both documents");
+    if (!shell_doc_arg(call, 0, &filter) || !shell_doc_arg(call, 1, &change))
+        return wrong_args(call, "a filter and an update, both documents");
     if (!optional_doc(call, 2, "the options", &opts)) return EXIT_ERROR;
     elmo_collection_t *c = elmo_get_collection(sh->db, sh->db_name, line->collection);
     bool ok = call_update(c, &filter, &change, &opts, &reply, &error);
@@ -258,9 +268,15 @@ static int update(struct shell *sh, const struct shell_line *line, update_call c
     return print_reply(ok, &reply, &error);
 }
 
-static int m_update_one(struct shell *sh, const struct shell_line *line) { return update(sh, line, elmo_collection_update_one); }
-static int m_update_many(struct shell *sh, const struct shell_line *line) { return update(sh, line, elmo_collection_update_many); }
-static int m_replace_one(struct shell *sh, const struct shell_line *line) { return update(sh, line, elmo_collection_replace_one); }
+static int m_update_one(struct shell *sh, const struct shell_line *line) {
+    return update(sh, line, elmo_collection_update_one);
+}
+static int m_update_many(struct shell *sh, const struct shell_line *line) {
+    return update(sh, line, elmo_collection_update_many);
+}
+static int m_replace_one(struct shell *sh, const struct shell_line *line) {
+    return update(sh, line, elmo_collection_replace_one);
+}
 
 static int delete_docs(struct shell *sh, const struct shell_line *line, bool many) {
     const struct shell_call *call = &line->calls[0];
@@ -269,7 +285,8 @@ static int delete_docs(struct shell *sh, const struct shell_line *line, bool man
     if (!shell_doc_arg(call, 0, &filter)) return wrong_args(call, "a filter ({} means every document)");
     if (!optional_doc(call, 1, "the options", &opts)) return EXIT_ERROR;
     elmo_collection_t *c = elmo_get_collection(sh->db, sh->db_name, line->collection);
-    bool ok = many ? elmo_collection_delete_many(c, &filter, &opts, &reply, &error) : elmo_collection_delete_one(c, &filter, &opts, &reply, &error);
+    bool ok = many ? elmo_collection_delete_many(c, &filter, &opts, &reply, &error)
+                   : elmo_collection_delete_one(c, &filter, &opts, &reply, &error);
     elmo_collection_destroy(c);
     return print_reply(ok, &reply, &error);
 }
@@ -365,7 +382,10 @@ static int m_version(struct shell *sh, const struct shell_line *line) {
 }
 
 static const struct method collection_methods[] = {
-    {"find", m_find, "find({age: {$gt: 30}}, {name: 1}).sort({age: 1}).skip(0).limit(5); also .hint() .count() .explain(\"executionStats\")", 2},
+    {"find", m_find,
+     "find({age: {$gt: 30}}, {name: 1}).sort({age: 1}).skip(0).limit(5); also .hint() .count() "
+     ".explain(\"executionStats\")",
+     2},
     {"findOne", m_find_one, "findOne({name: \"Ada\"})", 2},
     {"countDocuments", m_count, "countDocuments({age: 36})", 1},
     {"count", m_count, NULL, 1},
@@ -378,7 +398,8 @@ static const struct method collection_methods[] = {
     {"replaceOne", m_replace_one, "replaceOne({_id: 1}, {name: \"Bob\"})", 3},
     {"deleteOne", m_delete_one, "deleteOne({_id: 1})", 2},
     {"deleteMany", m_delete_many, "deleteMany({age: {$lt: 18}})", 2},
-    {"createIndex", m_create_index, "createIndex({age: 1, name: -1}, {unique: true}); createIndex({title: \"text\"})", 2},
+    {"createIndex", m_create_index, "createIndex({age: 1, name: -1}, {unique: true}); createIndex({title: \"text\"})",
+     2},
     {"getIndexes", m_get_indexes, "getIndexes()", 0},
     {"dropIndex", m_drop_index, "dropIndex(\"age_1\")", 1},
     {"drop", m_drop, "drop()", 0},
@@ -404,7 +425,8 @@ void shell_help(void) {
         if (collection_methods[i].usage != NULL) printf("db.COLLECTION.%s\n", collection_methods[i].usage);
     }
     for (size_t i = 0; i < COUNT(database_methods); i++) printf("db.%s\n", database_methods[i].usage);
-    puts("\nA collection with an odd name: db[\"my collection\"]. Documents are JSON as people type it: names need no quotes,\n"
+    puts("\nA collection with an odd name: db[\"my collection\"]. Documents are JSON as people type it: names need no "
+         "quotes,\n"
          "ObjectId(\"...\"), ISODate(\"...\"), NumberLong(1), NumberDecimal(\"1.5\") and /regex/i are understood.");
 }
 
@@ -416,9 +438,11 @@ int shell_run_line(struct shell *sh, const struct shell_line *line) {
         if (strcmp(rows[i].name, line->calls[0].name) != 0) continue;
         if (shell_arg_count(&line->calls[0]) > rows[i].args_max) {
             return rows[i].args_max == 0 ? complain("%s() takes no arguments", rows[i].name)
-                                         : complain("%s() takes at most %d argument%s", rows[i].name, rows[i].args_max, rows[i].args_max == 1 ? "" : "s");
+                                         : complain("%s() takes at most %d argument%s", rows[i].name, rows[i].args_max,
+                                                    rows[i].args_max == 1 ? "" : "s");
         }
-        if (line->call_count > 1 && strncmp(rows[i].name, "find", 4) != 0) return complain("nothing can follow %s()", rows[i].name);
+        if (line->call_count > 1 && strncmp(rows[i].name, "find", 4) != 0)
+            return complain("nothing can follow %s()", rows[i].name);
         return rows[i].run(sh, line);
     }
     return complain("%s has no method %s(); `help` lists them", of_db ? "db" : "a collection", line->calls[0].name);
@@ -437,9 +461,12 @@ int shell_show(struct shell *sh, const char *what) {
     int status = 0;
     if (!elmo_command_simple(sh->db, sh->db_name, &body, &reply, &error)) {
         status = complain_of(&error);
-    } else if (bson_iter_init(&it, &reply) && bson_iter_find_descendant(&it, dbs ? "databases" : "cursor.firstBatch", &found) && bson_iter_recurse(&found, &sub)) {
+    } else if (bson_iter_init(&it, &reply) &&
+               bson_iter_find_descendant(&it, dbs ? "databases" : "cursor.firstBatch", &found) &&
+               bson_iter_recurse(&found, &sub)) {
         while (bson_iter_next(&sub)) {
-            if (bson_iter_recurse(&sub, &name) && bson_iter_find(&name, "name") && BSON_ITER_HOLDS_UTF8(&name)) puts(bson_iter_utf8(&name, NULL));
+            if (bson_iter_recurse(&sub, &name) && bson_iter_find(&name, "name") && BSON_ITER_HOLDS_UTF8(&name))
+                puts(bson_iter_utf8(&name, NULL));
         }
     }
     bson_destroy(&body);

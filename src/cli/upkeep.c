@@ -11,12 +11,15 @@ static int64_t number(const bson_t *doc, const char *name) {
 }
 
 /* Calls visit with each document of {cursor: {firstBatch: [...]}} or of the array `name`. */
-static void each_document(const bson_t *reply, const char *path, void (*visit)(void *ctx, const bson_t *row), void *ctx) {
+static void each_document(const bson_t *reply, const char *path, void (*visit)(void *ctx, const bson_t *row),
+                          void *ctx) {
     bson_iter_t it, found, sub;
     const uint8_t *data;
     uint32_t len;
     bson_t row;
-    if (!bson_iter_init(&it, reply) || !bson_iter_find_descendant(&it, path, &found) || !bson_iter_recurse(&found, &sub)) return;
+    if (!bson_iter_init(&it, reply) || !bson_iter_find_descendant(&it, path, &found) ||
+        !bson_iter_recurse(&found, &sub))
+        return;
     while (bson_iter_next(&sub)) {
         if (!BSON_ITER_HOLDS_DOCUMENT(&sub)) continue;
         bson_iter_document(&sub, &len, &data);
@@ -27,7 +30,8 @@ static void each_document(const bson_t *reply, const char *path, void (*visit)(v
 static bool command(elmo_t *db, const char *db_name, const char *json, bson_t *reply) {
     bson_error_t error;
     bson_t body;
-    if (!elmo_json_parse(json, -1, &body, NULL, NULL, &error) || !elmo_command_simple(db, db_name, &body, reply, &error)) {
+    if (!elmo_json_parse(json, -1, &body, NULL, NULL, &error) ||
+        !elmo_command_simple(db, db_name, &body, reply, &error)) {
         (void) complain_of(&error);
         bson_destroy(&body);
         return false;
@@ -51,8 +55,9 @@ static void print_collection(void *ctx, const bson_t *row) {
     if (elmo_command_simple(s->db, s->db_name, &body, &reply, &error)) {
         char ns[300];
         (void) snprintf(ns, sizeof(ns), "%s.%s", s->db_name, bson_iter_utf8(&it, NULL));
-        printf("%-32s %14s %12s %12s %8lld\n", ns, with_commas(number(&reply, "count")), with_unit(number(&reply, "size")),
-               with_unit(number(&reply, "totalIndexSize")), (long long) number(&reply, "nindexes"));
+        printf("%-32s %14s %12s %12s %8lld\n", ns, with_commas(number(&reply, "count")),
+               with_unit(number(&reply, "size")), with_unit(number(&reply, "totalIndexSize")),
+               (long long) number(&reply, "nindexes"));
     }
     bson_destroy(&reply);
     bson_destroy(&body);
@@ -72,9 +77,10 @@ static void print_database(void *ctx, const bson_t *row) {
 static void print_level(void *ctx, const bson_t *row) {
     (void) ctx;
     if (number(row, "segments") == 0) return;
-    printf("level %-2lld %8s segments %14s entries %12s on disk %12s of data %10s deleted\n", (long long) number(row, "level"),
-           with_commas(number(row, "segments")), with_commas(number(row, "entries")), with_unit(number(row, "bytes") + number(row, "largeValueBytes")),
-           with_unit(number(row, "dataBytes")), with_commas(number(row, "tombstones")));
+    printf("level %-2lld %8s segments %14s entries %12s on disk %12s of data %10s deleted\n",
+           (long long) number(row, "level"), with_commas(number(row, "segments")), with_commas(number(row, "entries")),
+           with_unit(number(row, "bytes") + number(row, "largeValueBytes")), with_unit(number(row, "dataBytes")),
+           with_commas(number(row, "tombstones")));
 }
 
 static int print_stat(elmo_t *db) {
@@ -95,10 +101,12 @@ static int print_stat(elmo_t *db) {
         each_document(&databases, "databases", print_database, &s);
         bson_destroy(&databases);
     }
-    printf("\nfile %s, used %s, free %s, log %s\n", with_unit(number(&stat, "fileBytes")), with_unit(number(&stat, "usedBytes")), with_unit(number(&stat, "freeBytes")),
+    printf("\nfile %s, used %s, free %s, log %s\n", with_unit(number(&stat, "fileBytes")),
+           with_unit(number(&stat, "usedBytes")), with_unit(number(&stat, "freeBytes")),
            with_unit(number(&stat, "logBytes")));
-    printf("in memory: %s entries, %s; cache %s of %s\n", with_commas(number(&stat, "memtableEntries")), with_unit(number(&stat, "memtableBytes")),
-           with_unit(number(&stat, "cacheBytes")), with_unit(number(&stat, "cacheBytesMax")));
+    printf("in memory: %s entries, %s; cache %s of %s\n", with_commas(number(&stat, "memtableEntries")),
+           with_unit(number(&stat, "memtableBytes")), with_unit(number(&stat, "cacheBytes")),
+           with_unit(number(&stat, "cacheBytesMax")));
     each_document(&stat, "levels", print_level, NULL);
     bson_destroy(&stat);
     return 0;

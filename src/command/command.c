@@ -14,7 +14,9 @@ static const struct command *const commands[] = {
 };
 
 /* Other spellings that MongoDB takes. */
-static const struct { const char *alias, *name; } aliases[] = {
+static const struct {
+    const char *alias, *name;
+} aliases[] = {
     {"buildinfo", "buildInfo"},
     {"collstats", "collStats"},
     {"dbstats", "dbStats"},
@@ -23,10 +25,25 @@ static const struct { const char *alias, *name; } aliases[] = {
 
 /* MongoDB 7.0's commands that elmo does not have (yet): told apart from misspellings. */
 static const char *const unsupported[] = {
-    "aggregate", "findAndModify", "findandmodify", "mapReduce", "dropDatabase", "renameCollection", "collMod", "hello", "isMaster", "ismaster", "serverStatus", "hostInfo",
-    "getCmdLineOpts", "getParameter", "setParameter", "getLog", "whatsmyuri", "connectionStatus", "listCommands", "dataSize", "compact",
-    "currentOp", "killOp", "startSession", "endSessions", "refreshSessions", "killSessions", "commitTransaction", "abortTransaction",
-    "fsync", "createUser", "updateUser", "dropUser", "usersInfo", "geoSearch", "reIndex", "convertToCapped", "cloneCollectionAsCapped",
+    "aggregate",        "findAndModify",
+    "findandmodify",    "mapReduce",
+    "dropDatabase",     "renameCollection",
+    "collMod",          "hello",
+    "isMaster",         "ismaster",
+    "serverStatus",     "hostInfo",
+    "getCmdLineOpts",   "getParameter",
+    "setParameter",     "getLog",
+    "whatsmyuri",       "connectionStatus",
+    "listCommands",     "dataSize",
+    "compact",          "currentOp",
+    "killOp",           "startSession",
+    "endSessions",      "refreshSessions",
+    "killSessions",     "commitTransaction",
+    "abortTransaction", "fsync",
+    "createUser",       "updateUser",
+    "dropUser",         "usersInfo",
+    "geoSearch",        "reIndex",
+    "convertToCapped",  "cloneCollectionAsCapped",
 };
 
 static const struct command *find_command(struct slice name) {
@@ -50,7 +67,11 @@ status command_deadline(struct op *op, struct bdoc body, struct err *err) {
     struct bval v = bdoc_get_str(body, "maxTimeMS");
     int64_t ms = 0;
     if (v.type == B_MISSING || v.type == B_NULL) return ST_OK;
-    if (!bval_is_number(v)) return RAISE_CODE(err, CODE_TypeMismatch, "BSON field 'maxTimeMS' is the wrong type '%s', expected types '[long, int, decimal, double]'", btype_name(v.type));
+    if (!bval_is_number(v))
+        return RAISE_CODE(
+            err, CODE_TypeMismatch,
+            "BSON field 'maxTimeMS' is the wrong type '%s', expected types '[long, int, decimal, double]'",
+            btype_name(v.type));
     if (!bnum_to_int64_exact(bnum_of(v), &ms) || ms < 0 || ms > INT32_MAX) {
         return RAISE_CODE(err, CODE_BadValue, "maxTimeMS must be a whole number between 0 and %d", INT32_MAX);
     }
@@ -66,7 +87,9 @@ static status refuse_transaction(struct bdoc body, struct err *err) {
     static const char *const names[] = {"txnNumber", "startTransaction", "autocommit"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (bdoc_get_str(body, names[i]).type == B_MISSING) continue;
-        return RAISE_CODE(err, CODE_IllegalOperation, "Transaction numbers are only allowed on a replica set member or mongos (field '%s')", names[i]);
+        return RAISE_CODE(err, CODE_IllegalOperation,
+                          "Transaction numbers are only allowed on a replica set member or mongos (field '%s')",
+                          names[i]);
     }
     struct bval concern = bdoc_get_str(body, "writeConcern");
     struct bval w = concern.type == B_DOCUMENT ? bdoc_get_str(bval_doc(concern), "w") : BVAL_MISSING;
@@ -77,15 +100,18 @@ static status refuse_transaction(struct bdoc body, struct err *err) {
     return ST_OK;
 }
 
-static status run(struct command_env *env, struct op *op, struct slice db, struct bdoc body, struct bbuild *reply, struct err *err) {
+static status run(struct command_env *env, struct op *op, struct slice db, struct bdoc body, struct bbuild *reply,
+                  struct err *err) {
     struct biter it = biter_of(body);
     struct belem first;
-    if (!biter_next(&it, &first)) return RAISE_CODE(err, CODE_FailedToParse, "a command must not be empty: its first field names it");
+    if (!biter_next(&it, &first))
+        return RAISE_CODE(err, CODE_FailedToParse, "a command must not be empty: its first field names it");
     const struct command *command = find_command(first.name);
     if (command == NULL) {
         int len = (int) first.name.len;
         const char *name = (const char *) first.name.p;
-        if (is_known_unsupported(first.name)) return RAISE_CODE(err, CODE_CommandNotSupported, "command '%.*s' is not supported", len, name);
+        if (is_known_unsupported(first.name))
+            return RAISE_CODE(err, CODE_CommandNotSupported, "command '%.*s' is not supported", len, name);
         return RAISE_CODE(err, CODE_CommandNotFound, "no such command: '%.*s'", len, name);
     }
     /* As a collection's name, any would do: this asks about the database's. */
@@ -128,7 +154,8 @@ struct bdoc command_failure(struct buf *reply, const struct err *err) {
     return bbuild_finish(&b);
 }
 
-status command_run(struct command_env *env, struct op *op, struct slice db, struct bdoc body, struct buf *reply, struct bdoc *reply_doc, struct err *err) {
+status command_run(struct command_env *env, struct op *op, struct slice db, struct bdoc body, struct buf *reply,
+                   struct bdoc *reply_doc, struct err *err) {
     struct err own = ERR_INIT;
     if (err == NULL) err = &own;
     size_t start = reply->len;
@@ -149,7 +176,8 @@ status command_run(struct command_env *env, struct op *op, struct slice db, stru
     return st;
 }
 
-status command_ns(const struct command_call *call, struct slice collection, bool for_write, struct ns *out, struct err *err) {
+status command_ns(const struct command_call *call, struct slice collection, bool for_write, struct ns *out,
+                  struct err *err) {
     struct ns ns = {call->db, collection};
     TRY(ns_check(ns, for_write, err));
     *out = ns;

@@ -28,9 +28,9 @@ struct command_call {
     struct command_env *env;
     struct op *op;
     const struct command *command;
-    struct slice db;       /* the database's name */
+    struct slice db; /* the database's name */
     struct bdoc body;
-    struct bbuild *reply;  /* the command appends its fields; `ok` is added after it */
+    struct bbuild *reply; /* the command appends its fields; `ok` is added after it */
 };
 
 enum command_flag {
@@ -50,7 +50,8 @@ struct command {
 /* Runs `body`, whose first field names the command, and appends the whole reply document to `reply` ({..., ok: 1} or {ok: 0, errmsg, code, codeName}).
  * The body must be checked BSON. A failed command is also the answer, with err; ST_NOMEM may leave the reply unusable (reply->failed).
  * `op` is initialised; maxTimeMS sets its deadline. */
-status command_run(struct command_env *env, struct op *op, struct slice db, struct bdoc body, struct buf *reply, struct bdoc *reply_doc, struct err *err);
+status command_run(struct command_env *env, struct op *op, struct slice db, struct bdoc body, struct buf *reply,
+                   struct bdoc *reply_doc, struct err *err);
 
 /* {ok: 0, errmsg, code, codeName} as the whole of `reply`, for calls that never reach a command. p NULL: no memory. */
 struct bdoc command_failure(struct buf *reply, const struct err *err);
@@ -59,7 +60,8 @@ struct bdoc command_failure(struct buf *reply, const struct err *err);
 status command_deadline(struct op *op, struct bdoc body, struct err *err);
 
 /* The namespace of a command whose first field is the collection's name: CODE_InvalidNamespace (73) when that is no string or not a valid name. */
-status command_ns(const struct command_call *call, struct slice collection, bool for_write, struct ns *out, struct err *err);
+status command_ns(const struct command_call *call, struct slice collection, bool for_write, struct ns *out,
+                  struct err *err);
 
 /* The transaction in which a statement reads: the session's, or one of its own that command_end_read ends. */
 status command_begin_read(struct op *op, struct kv_txn **out, struct err *err);

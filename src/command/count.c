@@ -20,13 +20,18 @@ static const struct field fields[] = {
     {"fields", FIELD_IGNORED, 0, 0},
 };
 
-status count_command_parse(const struct command_call *call, struct bdoc body, struct find_request *req, struct err *err) {
+status count_command_parse(const struct command_call *call, struct bdoc body, struct find_request *req,
+                           struct err *err) {
     struct count cmd = {0};
     TRY(fields_parse("count", body, fields, sizeof(fields) / sizeof(fields[0]), true, &cmd, err));
     TRY(collation_check(cmd.collation, err));
-    if (cmd.limit == INT64_MIN) return RAISE_CODE(err, CODE_BadValue, "limit value for count cannot be the least 64-bit number");
+    if (cmd.limit == INT64_MIN)
+        return RAISE_CODE(err, CODE_BadValue, "limit value for count cannot be the least 64-bit number");
     /* A negative limit means the same as its absolute value, as the old wire protocol had it. */
-    *req = (struct find_request){.filter = cmd.query, .hint = cmd.hint, .skip = cmd.skip, .limit = cmd.limit < 0 ? -cmd.limit : cmd.limit};
+    *req = (struct find_request){.filter = cmd.query,
+                                 .hint = cmd.hint,
+                                 .skip = cmd.skip,
+                                 .limit = cmd.limit < 0 ? -cmd.limit : cmd.limit};
     return command_ns(call, cmd.collection, false, &req->ns, err);
 }
 

@@ -53,10 +53,15 @@ static bool is_given(struct bval v) { return v.type != B_MISSING && v.type != B_
 /* Views are not supported; what is wrong about one is said first. */
 static status check_view(const struct create *cmd, struct err *err) {
     if (is_given(cmd->view_on) && cmd->view_on.type != B_STRING)
-        return RAISE_CODE(err, CODE_TypeMismatch, "BSON field 'create.viewOn' is the wrong type '%s', expected type 'string'", btype_name(cmd->view_on.type));
+        return RAISE_CODE(err, CODE_TypeMismatch,
+                          "BSON field 'create.viewOn' is the wrong type '%s', expected type 'string'",
+                          btype_name(cmd->view_on.type));
     if (is_given(cmd->pipeline) && cmd->pipeline.type != B_ARRAY)
-        return RAISE_CODE(err, CODE_TypeMismatch, "BSON field 'create.pipeline' is the wrong type '%s', expected type 'array'", btype_name(cmd->pipeline.type));
-    if (is_given(cmd->pipeline) && !is_given(cmd->view_on)) return RAISE_CODE(err, CODE_InvalidOptions, "'pipeline' requires 'viewOn' to also be specified");
+        return RAISE_CODE(err, CODE_TypeMismatch,
+                          "BSON field 'create.pipeline' is the wrong type '%s', expected type 'array'",
+                          btype_name(cmd->pipeline.type));
+    if (is_given(cmd->pipeline) && !is_given(cmd->view_on))
+        return RAISE_CODE(err, CODE_InvalidOptions, "'pipeline' requires 'viewOn' to also be specified");
     if (!is_given(cmd->view_on)) return ST_OK;
     if (bval_string(cmd->view_on).len == 0) return RAISE_CODE(err, CODE_BadValue, "'viewOn' cannot be empty");
     return RAISE_CODE(err, CODE_NotImplemented, "BSON field 'create.viewOn' is not supported");

@@ -20,7 +20,8 @@ static status check_names(const struct bdoc *specs, uint32_t count, struct err *
     for (uint32_t i = 0; i < count; i++) {
         struct bval key = bdoc_get_str(specs[i], "key");
         if (key.type == B_DOCUMENT && !bdoc_is_empty(bval_doc(key)) && bdoc_get_str(specs[i], "name").type == B_MISSING)
-            return RAISE_CODE(err, CODE_FailedToParse, "The 'name' field is a required property of an index specification");
+            return RAISE_CODE(err, CODE_FailedToParse,
+                              "The 'name' field is a required property of an index specification");
     }
     return ST_OK;
 }

@@ -45,7 +45,8 @@ void cursors_free(struct cursors *cs) {
 
 static size_t ns_len(struct ns ns) { return ns.db.len + ns.coll.len; }
 
-status client_cursor_new(struct cursors *cs, struct ns ns, struct find *find, struct client_cursor **out, struct err *err) {
+status client_cursor_new(struct cursors *cs, struct ns ns, struct find *find, struct client_cursor **out,
+                         struct err *err) {
     struct client_cursor *c = mem_new(cs->mem, struct client_cursor);
     uint8_t *names = mem_alloc(cs->mem, ns_len(ns));
     if (c == NULL || names == NULL) {
@@ -69,7 +70,10 @@ void client_cursor_free(struct cursors *cs, struct client_cursor *c) {
     if (c->find != NULL) find_close(c->find);
     buf_release(&c->rows);
     buf_release(&c->held);
-    union { const uint8_t *p; void *free; } names = {.p = c->ns.db.p}; /* client_cursor_new allocated it */
+    union {
+        const uint8_t *p;
+        void *free;
+    } names = {.p = c->ns.db.p}; /* client_cursor_new allocated it */
     mem_free(cs->mem, names.free, ns_len(c->ns));
     mem_delete(cs->mem, c);
 }
@@ -89,7 +93,8 @@ status client_cursor_next(struct op *op, struct client_cursor *c, struct bdoc *d
 
 status client_cursor_hold(struct client_cursor *c, struct bdoc doc, struct err *err) {
     buf_clear(&c->held);
-    if (!buf_append(&c->held, doc.p, doc.len)) return RAISE(err, ST_NOMEM, "no memory to keep a document for the next batch");
+    if (!buf_append(&c->held, doc.p, doc.len))
+        return RAISE(err, ST_NOMEM, "no memory to keep a document for the next batch");
     c->has_held = true;
     return ST_OK;
 }
@@ -171,9 +176,11 @@ status cursors_take(struct cursors *cs, int64_t id, struct ns ns, struct client_
     } else if (c->is_busy) {
         st = RAISE_CODE(err, CODE_CursorInUse, "cursor id %lld is already in use", (long long) id);
     } else if (!slice_equal(c->ns.db, ns.db) || !slice_equal(c->ns.coll, ns.coll)) {
-        st = RAISE_CODE(err, CODE_Unauthorized, "Requested getMore on namespace '%.*s.%.*s', but cursor belongs to a different namespace %.*s.%.*s",
-                        (int) ns.db.len, (const char *) ns.db.p, (int) ns.coll.len, (const char *) ns.coll.p, (int) c->ns.db.len,
-                        (const char *) c->ns.db.p, (int) c->ns.coll.len, (const char *) c->ns.coll.p);
+        st = RAISE_CODE(
+            err, CODE_Unauthorized,
+            "Requested getMore on namespace '%.*s.%.*s', but cursor belongs to a different namespace %.*s.%.*s",
+            (int) ns.db.len, (const char *) ns.db.p, (int) ns.coll.len, (const char *) ns.coll.p, (int) c->ns.db.len,
+            (const char *) c->ns.db.p, (int) c->ns.coll.len, (const char *) c->ns.coll.p);
     } else {
         c->is_busy = true;
         *out = c;
@@ -221,7 +228,8 @@ size_t cursors_count(struct cursors *cs) {
 }
 
 /* Fills the batch array: *more tells that the cursor has not ended. */
-static status fill_batch(struct op *op, struct client_cursor *c, int64_t batch_size, struct bbuild *batch, bool *more, struct err *err) {
+static status fill_batch(struct op *op, struct client_cursor *c, int64_t batch_size, struct bbuild *batch, bool *more,
+                         struct err *err) {
     size_t start = batch->buf->len;
     *more = true;
     for (int64_t n = 0; batch_size < 0 || n < batch_size; n++) {
@@ -254,7 +262,8 @@ static void stop_clock(struct cursors *cs, const struct op *op, struct client_cu
     c->time_left_ns = now < op->deadline_ns ? op->deadline_ns - now : 1;
 }
 
-status cursor_reply(struct cursors *cs, struct op *op, struct client_cursor *c, const char *batch_name, int64_t batch_size, bool single_batch, struct bbuild *reply, struct err *err) {
+status cursor_reply(struct cursors *cs, struct op *op, struct client_cursor *c, const char *batch_name,
+                    int64_t batch_size, bool single_batch, struct bbuild *reply, struct err *err) {
     struct bbuild cursor = bbuild_open_doc(reply, SLICE_LIT("cursor"));
     struct bbuild batch = bbuild_open_array(&cursor, slice_str(batch_name));
     bool more = false;

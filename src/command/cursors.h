@@ -15,26 +15,27 @@ struct cursors;
 
 /* A source of rows: a find, or documents made beforehand. */
 struct client_cursor {
-    int64_t id;               /* 0 until it is stored */
-    struct ns ns;             /* owned copy */
-    struct find *find;        /* or NULL: */
-    struct buf rows;          /* whole documents end to end */
+    int64_t id;        /* 0 until it is stored */
+    struct ns ns;      /* owned copy */
+    struct find *find; /* or NULL: */
+    struct buf rows;   /* whole documents end to end */
     size_t rows_at;
-    bool has_held;            /* a document that did not fit the last batch waits in `held` */
+    bool has_held; /* a document that did not fit the last batch waits in `held` */
     struct buf held;
     bool no_timeout;
-    int64_t rows_left;        /* of a find's limit: at 0 the cursor ends without another batch; < 0: no limit */
-    uint64_t time_left_ns;    /* of the find's maxTimeMS, which counts work and not waiting; 0: no limit */
+    int64_t rows_left;     /* of a find's limit: at 0 the cursor ends without another batch; < 0: no limit */
+    uint64_t time_left_ns; /* of the find's maxTimeMS, which counts work and not waiting; 0: no limit */
     uint64_t used_at_ms;
     bool is_busy, is_killed;
-    struct client_cursor *next;      /* in its bucket */
+    struct client_cursor *next; /* in its bucket */
 };
 
 status cursors_new(struct env *env, const struct mem *mem, struct cursors **out, struct err *err);
 void cursors_free(struct cursors *cs); /* closes every cursor; none may be checked out */
 
 /* A new cursor, not in the table yet: over `find` (taken over), or over documents appended to ->rows. */
-status client_cursor_new(struct cursors *cs, struct ns ns, struct find *find, struct client_cursor **out, struct err *err);
+status client_cursor_new(struct cursors *cs, struct ns ns, struct find *find, struct client_cursor **out,
+                         struct err *err);
 void client_cursor_free(struct cursors *cs, struct client_cursor *c);
 
 /* The next document; it lives until the next call. ST_END. */
@@ -51,6 +52,7 @@ bool cursors_kill(struct cursors *cs, int64_t id);
 size_t cursors_count(struct cursors *cs);
 
 /* Writes {cursor: {firstBatch|nextBatch: [...], id, ns}} into reply: up to batch_size documents (< 0: no limit) within 16 MiB. Stores or frees the cursor. */
-status cursor_reply(struct cursors *cs, struct op *op, struct client_cursor *c, const char *batch_name, int64_t batch_size, bool single_batch, struct bbuild *reply, struct err *err);
+status cursor_reply(struct cursors *cs, struct op *op, struct client_cursor *c, const char *batch_name,
+                    int64_t batch_size, bool single_batch, struct bbuild *reply, struct err *err);
 
 #endif

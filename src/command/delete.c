@@ -31,16 +31,20 @@ static const struct field statement_fields[] = {
 
 static status parse_statement(struct bdoc doc, struct delete_statement *out, struct err *err) {
     struct statement s = {.q = bdoc_empty};
-    TRY(fields_parse("delete.deletes", doc, statement_fields, sizeof(statement_fields) / sizeof(statement_fields[0]), false, &s, err));
+    TRY(fields_parse("delete.deletes", doc, statement_fields, sizeof(statement_fields) / sizeof(statement_fields[0]),
+                     false, &s, err));
     TRY(collation_check(s.collation, err));
     /* As in MongoDB, what is no number counts as 0. */
     double limit = bval_is_number(s.limit) ? bnum_to_double(bnum_of(s.limit)) : 0;
-    if (limit != 0 && limit != 1) return RAISE_CODE(err, CODE_FailedToParse, "The limit field in delete objects must be 0 or 1. Got %.17g", limit);
+    if (limit != 0 && limit != 1)
+        return RAISE_CODE(err, CODE_FailedToParse, "The limit field in delete objects must be 0 or 1. Got %.17g",
+                          limit);
     *out = (struct delete_statement){.filter = s.q, .multi = limit == 0, .hint = s.hint};
     return ST_OK;
 }
 
-status delete_command_parse(const struct command_call *call, struct bdoc body, struct delete_request *req, struct err *err) {
+status delete_command_parse(const struct command_call *call, struct bdoc body, struct delete_request *req,
+                            struct err *err) {
     struct delete_body cmd = {.ordered = true};
     const struct bdoc *docs;
     uint32_t count;

@@ -17,11 +17,13 @@ static const struct field fields[] = {
     {"collation", FIELD_VALUE, offsetof(struct distinct, collation), 0},
 };
 
-status distinct_command_parse(const struct command_call *call, struct bdoc body, struct find_request *req, struct slice *key, struct err *err) {
+status distinct_command_parse(const struct command_call *call, struct bdoc body, struct find_request *req,
+                              struct slice *key, struct err *err) {
     struct distinct cmd = {0};
     TRY(fields_parse("distinct", body, fields, sizeof(fields) / sizeof(fields[0]), true, &cmd, err));
     TRY(collation_check(cmd.collation, err));
-    if (memchr(cmd.key.p, 0, cmd.key.len) != NULL) return RAISE_CODE(err, 31032, "Key field cannot contain an embedded null byte");
+    if (memchr(cmd.key.p, 0, cmd.key.len) != NULL)
+        return RAISE_CODE(err, 31032, "Key field cannot contain an embedded null byte");
     *req = (struct find_request){.filter = cmd.query, .hint = cmd.hint};
     *key = cmd.key;
     return command_ns(call, cmd.collection, false, &req->ns, err);

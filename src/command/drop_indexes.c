@@ -37,7 +37,8 @@ static status name_by_key(struct op *op, struct ns ns, struct bdoc key, struct s
     if (st == ST_OK && name->p == NULL) {
         struct belem first;
         struct biter it = biter_of(key);
-        if (biter_next(&it, &first) && slice_equal(first.name, SLICE_LIT("_id")) && bdoc_count(key) == 1) *name = SLICE_LIT("_id_");
+        if (biter_next(&it, &first) && slice_equal(first.name, SLICE_LIT("_id")) && bdoc_count(key) == 1)
+            *name = SLICE_LIT("_id_");
         else return RAISE_CODE(err, CODE_IndexNotFound, "can't find index with that key pattern on %s", text);
     }
     return st;
@@ -59,11 +60,13 @@ static status check_names(struct op *op, struct ns ns, struct bdoc names, struct
     while (st == ST_OK && biter_next(&it, &e)) {
         struct slice name = e.value.type == B_STRING ? bval_string(e.value) : SLICE_NONE;
         if (e.value.type != B_STRING) {
-            st = RAISE_CODE(err, CODE_TypeMismatch, "dropIndexes: index names must be strings, found %s", btype_name(e.value.type));
+            st = RAISE_CODE(err, CODE_TypeMismatch, "dropIndexes: index names must be strings, found %s",
+                            btype_name(e.value.type));
         } else if (slice_equal(name, SLICE_LIT("_id_"))) {
             st = RAISE_CODE(err, CODE_InvalidOptions, "cannot drop _id index");
         } else if (collection_index(c, name) == NULL) {
-            st = RAISE_CODE(err, CODE_IndexNotFound, "index not found with name [%.*s]", (int) name.len, (const char *) name.p);
+            st = RAISE_CODE(err, CODE_IndexNotFound, "index not found with name [%.*s]", (int) name.len,
+                            (const char *) name.p);
         }
     }
     collection_unref(c);
@@ -99,7 +102,10 @@ static status run(struct command_call *call, struct err *err) {
         break;
     case B_ARRAY: TRY(drop_each(call, ns, bval_doc(cmd.index), &before, err)); break;
     default:
-        return RAISE_CODE(err, CODE_TypeMismatch, "BSON field 'dropIndexes.index' is the wrong type '%s', expected types '[string, object, array]'", btype_name(cmd.index.type));
+        return RAISE_CODE(
+            err, CODE_TypeMismatch,
+            "BSON field 'dropIndexes.index' is the wrong type '%s', expected types '[string, object, array]'",
+            btype_name(cmd.index.type));
     }
     bbuild_int32(call->reply, "nIndexesWas", (int32_t) before);
     return ST_OK;

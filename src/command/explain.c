@@ -23,10 +23,13 @@ static status parse_verbosity(struct slice text, enum explain_verbosity *out, st
             return ST_OK;
         }
     }
-    return RAISE_CODE(err, CODE_BadValue, "Enumeration value '%.*s' for field 'explain.verbosity' is not a valid value.", (int) text.len, (const char *) text.p);
+    return RAISE_CODE(err, CODE_BadValue,
+                      "Enumeration value '%.*s' for field 'explain.verbosity' is not a valid value.", (int) text.len,
+                      (const char *) text.p);
 }
 
-static status explain_read(struct command_call *call, struct bdoc inner, struct slice name, enum explain_verbosity v, struct err *err) {
+static status explain_read(struct command_call *call, struct bdoc inner, struct slice name, enum explain_verbosity v,
+                           struct err *err) {
     struct find_command cmd;
     struct find_request req;
     struct slice key = SLICE_NONE;
@@ -43,16 +46,19 @@ static status explain_read(struct command_call *call, struct bdoc inner, struct 
     return find_explain(call->op, &req, kind, key, v, call->reply, err);
 }
 
-static status explain_write(struct command_call *call, struct bdoc inner, struct slice name, enum explain_verbosity v, struct err *err) {
+static status explain_write(struct command_call *call, struct bdoc inner, struct slice name, enum explain_verbosity v,
+                            struct err *err) {
     if (slice_equal(name, SLICE_LIT("update"))) {
         struct update_request req;
         TRY(update_command_parse(call, inner, &req, err));
-        if (req.statement_count != 1) return RAISE_CODE(err, CODE_InvalidLength, "explained write batches must be of size 1");
+        if (req.statement_count != 1)
+            return RAISE_CODE(err, CODE_InvalidLength, "explained write batches must be of size 1");
         return update_explain(call->op, &req.ns, &req.statements[0], v, call->reply, err);
     }
     struct delete_request req;
     TRY(delete_command_parse(call, inner, &req, err));
-    if (req.statement_count != 1) return RAISE_CODE(err, CODE_InvalidLength, "explained write batches must be of size 1");
+    if (req.statement_count != 1)
+        return RAISE_CODE(err, CODE_InvalidLength, "explained write batches must be of size 1");
     return delete_explain(call->op, &req.ns, &req.statements[0], v, call->reply, err);
 }
 
@@ -73,7 +79,8 @@ static status run(struct command_call *call, struct err *err) {
         if (slice_equal(first.name, slice_str(writes[i]))) st = explain_write(call, cmd.command, first.name, v, err);
     }
     if (st == ST_NOT_FOUND) {
-        return RAISE_CODE(err, CODE_CommandNotFound, "Explain failed due to unknown command: %.*s", (int) first.name.len, (const char *) first.name.p);
+        return RAISE_CODE(err, CODE_CommandNotFound, "Explain failed due to unknown command: %.*s",
+                          (int) first.name.len, (const char *) first.name.p);
     }
     TRY(st);
     bbuild_doc(call->reply, "command", cmd.command);

@@ -6,8 +6,23 @@
 
 /* Fields that every command accepts. maxTimeMS is read in command.c; the others mean nothing without a cluster. */
 static const char *const generic_fields[] = {
-    "$db", "lsid", "$clusterTime", "txnNumber", "readConcern", "writeConcern", "$readPreference", "readPreference", "comment", "maxTimeMS",
-    "apiVersion", "apiStrict", "apiDeprecationErrors", "startTransaction", "autocommit", "$audit", "$client",
+    "$db",
+    "lsid",
+    "$clusterTime",
+    "txnNumber",
+    "readConcern",
+    "writeConcern",
+    "$readPreference",
+    "readPreference",
+    "comment",
+    "maxTimeMS",
+    "apiVersion",
+    "apiStrict",
+    "apiDeprecationErrors",
+    "startTransaction",
+    "autocommit",
+    "$audit",
+    "$client",
 };
 
 static bool is_generic(struct slice name) {
@@ -17,18 +32,22 @@ static bool is_generic(struct slice name) {
     return false;
 }
 
-static status wrong_type(const char *where, const struct field *row, struct bval v, const char *expected, struct err *err) {
-    return RAISE_CODE(err, CODE_TypeMismatch, "BSON field '%s.%s' is the wrong type '%s', expected %s", where, row->name, btype_name(v.type), expected);
+static status wrong_type(const char *where, const struct field *row, struct bval v, const char *expected,
+                         struct err *err) {
+    return RAISE_CODE(err, CODE_TypeMismatch, "BSON field '%s.%s' is the wrong type '%s', expected %s", where,
+                      row->name, btype_name(v.type), expected);
 }
 
 static status read_int64(const char *where, const struct field *row, struct bval v, int64_t *out, struct err *err) {
     if (!bval_is_number(v)) return wrong_type(where, row, v, "types '[long, int, decimal, double]'", err);
     struct bnum n = bnum_of(v);
     if (!bnum_to_int64_exact(n, out)) {
-        return RAISE_CODE(err, CODE_FailedToParse, "BSON field '%s.%s' must be a whole number that fits in 64 bits", where, row->name);
+        return RAISE_CODE(err, CODE_FailedToParse, "BSON field '%s.%s' must be a whole number that fits in 64 bits",
+                          where, row->name);
     }
     if (row->kind == FIELD_COUNT && *out < 0) {
-        return RAISE_CODE(err, 51024, "BSON field '%s.%s' value must be >= 0, actual value '%lld'", where, row->name, (long long) *out);
+        return RAISE_CODE(err, 51024, "BSON field '%s.%s' value must be >= 0, actual value '%lld'", where, row->name,
+                          (long long) *out);
     }
     return ST_OK;
 }
@@ -62,7 +81,8 @@ static status read_field(const char *where, const struct field *row, struct bval
         *(bool *) at = bval_truthy(v);
         return ST_OK;
     case FIELD_BOOL:
-        if (v.type != B_BOOL && !bval_is_number(v)) return wrong_type(where, row, v, "types '[bool, long, int, decimal, double]'", err);
+        if (v.type != B_BOOL && !bval_is_number(v))
+            return wrong_type(where, row, v, "types '[bool, long, int, decimal, double]'", err);
         *(bool *) at = bval_truthy(v);
         return ST_OK;
     case FIELD_INT64:
@@ -70,13 +90,15 @@ static status read_field(const char *where, const struct field *row, struct bval
     case FIELD_VALUE: *(struct bval *) at = v; return ST_OK;
     case FIELD_IGNORED: return ST_OK;
     case FIELD_REFUSED:
-        if (!bval_truthy(v) || ((v.type == B_DOCUMENT || v.type == B_ARRAY) && bdoc_is_empty(bval_doc(v)))) return ST_OK;
+        if (!bval_truthy(v) || ((v.type == B_DOCUMENT || v.type == B_ARRAY) && bdoc_is_empty(bval_doc(v))))
+            return ST_OK;
         return RAISE_CODE(err, CODE_NotImplemented, "BSON field '%s.%s' is not supported", where, row->name);
     }
     return ST_OK;
 }
 
-status fields_parse(const char *where, struct bdoc body, const struct field *rows, size_t row_count, bool generic, void *target, struct err *err) {
+status fields_parse(const char *where, struct bdoc body, const struct field *rows, size_t row_count, bool generic,
+                    void *target, struct err *err) {
     uint64_t seen = 0; /* a bit per row: tables have fewer than 64 */
     struct biter it = biter_of(body);
     struct belem e;
@@ -85,9 +107,11 @@ status fields_parse(const char *where, struct bdoc body, const struct field *row
         while (i < row_count && !slice_equal(e.name, slice_str(rows[i].name))) i++;
         if (i == row_count) {
             if (generic && is_generic(e.name)) continue;
-            return RAISE_CODE(err, 40415, "BSON field '%s.%.*s' is an unknown field.", where, (int) e.name.len, (const char *) e.name.p);
+            return RAISE_CODE(err, 40415, "BSON field '%s.%.*s' is an unknown field.", where, (int) e.name.len,
+                              (const char *) e.name.p);
         }
-        if ((seen >> i & 1) != 0) return RAISE_CODE(err, 40413, "BSON field '%s.%s' is a duplicate field", where, rows[i].name);
+        if ((seen >> i & 1) != 0)
+            return RAISE_CODE(err, 40413, "BSON field '%s.%s' is a duplicate field", where, rows[i].name);
         seen |= (uint64_t) 1 << i;
         TRY(read_field(where, &rows[i], e.value, target, err));
     }

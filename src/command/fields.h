@@ -6,18 +6,18 @@
 #include "bson/value.h"
 
 enum field_kind {
-    FIELD_DOCUMENT,  /* struct bdoc; null counts as absent */
-    FIELD_ARRAY,     /* struct bdoc */
-    FIELD_STRING,    /* struct slice */
-    FIELD_NAME,      /* struct slice: a collection's name; 2 when it is no string, as MongoDB's writes and index commands answer */
-    FIELD_NAMESPACE, /* the same; 73 when it is no string, as MongoDB's reads answer */
-    FIELD_BOOL,      /* bool; numbers are taken as truth values */
+    FIELD_DOCUMENT, /* struct bdoc; null counts as absent */
+    FIELD_ARRAY,    /* struct bdoc */
+    FIELD_STRING,   /* struct slice */
+    FIELD_NAME, /* struct slice: a collection's name; 2 when it is no string, as MongoDB's writes and index commands answer */
+    FIELD_NAMESPACE,   /* the same; 73 when it is no string, as MongoDB's reads answer */
+    FIELD_BOOL,        /* bool; numbers are taken as truth values */
     FIELD_STRICT_BOOL, /* bool and nothing else */
-    FIELD_INT64,     /* int64_t; any number with a whole value */
-    FIELD_COUNT,     /* the same, and not negative: 51024 */
-    FIELD_VALUE,     /* struct bval: anything */
-    FIELD_IGNORED,   /* accepted; means nothing here */
-    FIELD_REFUSED,   /* known to MongoDB: refused when it is given and truthy */
+    FIELD_INT64,       /* int64_t; any number with a whole value */
+    FIELD_COUNT,       /* the same, and not negative: 51024 */
+    FIELD_VALUE,       /* struct bval: anything */
+    FIELD_IGNORED,     /* accepted; means nothing here */
+    FIELD_REFUSED,     /* known to MongoDB: refused when it is given and truthy */
 };
 
 enum field_flag { FIELD_REQUIRED = 1u << 0 };
@@ -31,6 +31,7 @@ struct field {
 
 /* Fills `target`, which the caller initialised with defaults. `where` names the document in messages: "find", "update.updates". With `generic`, the fields that any command takes (lsid, comment,
  * readConcern, maxTimeMS, ...) pass. Codes: 40415 unknown field, 14 TypeMismatch, 40414 missing field, 40413 given twice, 51024 negative. */
-status fields_parse(const char *where, struct bdoc body, const struct field *rows, size_t row_count, bool generic, void *target, struct err *err);
+status fields_parse(const char *where, struct bdoc body, const struct field *rows, size_t row_count, bool generic,
+                    void *target, struct err *err);
 
 #endif

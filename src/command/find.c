@@ -31,19 +31,27 @@ const size_t find_field_count = sizeof(find_fields) / sizeof(find_fields[0]);
 
 status collation_check(struct bval collation, struct err *err) {
     if (collation.type == B_MISSING || collation.type == B_NULL) return ST_OK;
-    if (collation.type != B_DOCUMENT) return RAISE_CODE(err, CODE_TypeMismatch, "collation must be an object, not %s", btype_name(collation.type));
+    if (collation.type != B_DOCUMENT)
+        return RAISE_CODE(err, CODE_TypeMismatch, "collation must be an object, not %s", btype_name(collation.type));
     struct bdoc d = bval_doc(collation);
     struct bval locale = bdoc_get_str(d, "locale");
-    if (bdoc_is_empty(d) || (locale.type == B_STRING && slice_equal(bval_string(locale), SLICE_LIT("simple")))) return ST_OK;
+    if (bdoc_is_empty(d) || (locale.type == B_STRING && slice_equal(bval_string(locale), SLICE_LIT("simple"))))
+        return ST_OK;
     return RAISE_CODE(err, CODE_NotImplemented, "collations other than {locale: \"simple\"} are not supported");
 }
 
-status find_command_parse(const struct command_call *call, struct bdoc body, struct find_command *cmd, struct find_request *req, struct err *err) {
+status find_command_parse(const struct command_call *call, struct bdoc body, struct find_command *cmd,
+                          struct find_request *req, struct err *err) {
     *cmd = (struct find_command){.batch_size = 101};
     TRY(fields_parse("find", body, find_fields, find_field_count, true, cmd, err));
     TRY(collation_check(cmd->collation, err));
-    *req = (struct find_request){.filter = cmd->filter, .projection = cmd->projection, .sort = cmd->sort, .hint = cmd->hint,
-                                 .skip = cmd->skip, .limit = cmd->limit, .allow_disk_use = cmd->allow_disk_use};
+    *req = (struct find_request){.filter = cmd->filter,
+                                 .projection = cmd->projection,
+                                 .sort = cmd->sort,
+                                 .hint = cmd->hint,
+                                 .skip = cmd->skip,
+                                 .limit = cmd->limit,
+                                 .allow_disk_use = cmd->allow_disk_use};
     return command_ns(call, cmd->collection, false, &req->ns, err);
 }
 
@@ -61,7 +69,8 @@ static status run(struct command_call *call, struct err *err) {
     }
     cursor->no_timeout = cmd.no_cursor_timeout;
     if (cmd.limit > 0) cursor->rows_left = cmd.limit;
-    return cursor_reply(call->env->cursors, call->op, cursor, "firstBatch", cmd.batch_size, cmd.single_batch, call->reply, err);
+    return cursor_reply(call->env->cursors, call->op, cursor, "firstBatch", cmd.batch_size, cmd.single_batch,
+                        call->reply, err);
 }
 
 const struct command command_find = {"find", 0, run};

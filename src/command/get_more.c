@@ -22,12 +22,16 @@ static status run(struct command_call *call, struct err *err) {
     struct client_cursor *cursor = NULL;
     TRY(fields_parse("getMore", call->body, fields, sizeof(fields) / sizeof(fields[0]), true, &cmd, err));
     if (cmd.id.type != B_INT64) {
-        return RAISE_CODE(err, CODE_TypeMismatch, "BSON field 'getMore.getMore' is the wrong type '%s', expected type 'long'", btype_name(cmd.id.type));
+        return RAISE_CODE(err, CODE_TypeMismatch,
+                          "BSON field 'getMore.getMore' is the wrong type '%s', expected type 'long'",
+                          btype_name(cmd.id.type));
     }
-    if (call->op->deadline_ns != 0) return RAISE_CODE(err, CODE_BadValue, "cannot set maxTimeMS on getMore command for a non-awaitData cursor");
+    if (call->op->deadline_ns != 0)
+        return RAISE_CODE(err, CODE_BadValue, "cannot set maxTimeMS on getMore command for a non-awaitData cursor");
     struct ns ns = {call->db, cmd.collection};
     TRY(cursors_take(call->env->cursors, bval_int64(cmd.id), ns, &cursor, err));
-    return cursor_reply(call->env->cursors, call->op, cursor, "nextBatch", cmd.batch_size > 0 ? cmd.batch_size : -1, false, call->reply, err);
+    return cursor_reply(call->env->cursors, call->op, cursor, "nextBatch", cmd.batch_size > 0 ? cmd.batch_size : -1,
+                        false, call->reply, err);
 }
 
 const struct command command_get_more = {"getMore", 0, run};

@@ -18,10 +18,12 @@ static const struct field fields[] = {
     {"bypassDocumentValidation", FIELD_BOOL, offsetof(struct insert, bypass), 0},
 };
 
-status documents_of(struct op *op, const char *where, struct bdoc array, const struct bdoc **out, uint32_t *count, struct err *err) {
+status documents_of(struct op *op, const char *where, struct bdoc array, const struct bdoc **out, uint32_t *count,
+                    struct err *err) {
     uint32_t n = bdoc_count(array), i = 0;
     if (n == 0 || n > BATCH_MAX) {
-        return RAISE_CODE(err, CODE_InvalidLength, "Write batch sizes must be between 1 and %d. Got %u operations.", BATCH_MAX, n);
+        return RAISE_CODE(err, CODE_InvalidLength, "Write batch sizes must be between 1 and %d. Got %u operations.",
+                          BATCH_MAX, n);
     }
     struct bdoc *docs = arena_array(&op->arena, struct bdoc, n);
     if (docs == NULL) return RAISE(err, ST_NOMEM, "no memory for %u statements", n);
@@ -29,7 +31,9 @@ status documents_of(struct op *op, const char *where, struct bdoc array, const s
     struct belem e;
     while (biter_next(&it, &e)) {
         if (e.value.type != B_DOCUMENT) {
-            return RAISE_CODE(err, CODE_TypeMismatch, "BSON field '%s.%u' is the wrong type '%s', expected type 'object'", where, i, btype_name(e.value.type));
+            return RAISE_CODE(err, CODE_TypeMismatch,
+                              "BSON field '%s.%u' is the wrong type '%s', expected type 'object'", where, i,
+                              btype_name(e.value.type));
         }
         docs[i++] = bval_doc(e.value);
     }

@@ -22,7 +22,9 @@ static status run(struct command_call *call, struct err *err) {
     struct biter it = biter_of(cmd.cursors);
     struct belem e;
     while (biter_next(&it, &e)) {
-        if (e.value.type != B_INT64) return RAISE_CODE(err, CODE_TypeMismatch, "BSON field 'killCursors.cursors' must hold longs, found %s", btype_name(e.value.type));
+        if (e.value.type != B_INT64)
+            return RAISE_CODE(err, CODE_TypeMismatch, "BSON field 'killCursors.cursors' must hold longs, found %s",
+                              btype_name(e.value.type));
     }
     it = biter_of(cmd.cursors);
     for (uint32_t i = 0; biter_next(&it, &e); i++) killed[i] = cursors_kill(call->env->cursors, bval_int64(e.value));

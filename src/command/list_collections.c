@@ -63,7 +63,8 @@ static status visit(void *ctx, struct collection *c, struct err *err) {
     append_row(v, c);
     if (v->row.failed) return RAISE(err, ST_NOMEM, "no memory to list collections");
     TRY(match_doc(&v->matcher, bdoc_of(v->row.p), &matches, err));
-    if (matches && !buf_append(&v->cursor->rows, v->row.p, v->row.len)) return RAISE(err, ST_NOMEM, "no memory to list collections");
+    if (matches && !buf_append(&v->cursor->rows, v->row.p, v->row.len))
+        return RAISE(err, ST_NOMEM, "no memory to list collections");
     return ST_OK;
 }
 

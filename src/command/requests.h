@@ -18,13 +18,18 @@ struct find_command {
 extern const struct field find_fields[]; /* row 0 is the command's name */
 extern const size_t find_field_count;
 
-status find_command_parse(const struct command_call *call, struct bdoc body, struct find_command *cmd, struct find_request *req, struct err *err);
-status count_command_parse(const struct command_call *call, struct bdoc body, struct find_request *req, struct err *err);
-status distinct_command_parse(const struct command_call *call, struct bdoc body, struct find_request *req, struct slice *key, struct err *err);
+status find_command_parse(const struct command_call *call, struct bdoc body, struct find_command *cmd,
+                          struct find_request *req, struct err *err);
+status count_command_parse(const struct command_call *call, struct bdoc body, struct find_request *req,
+                           struct err *err);
+status distinct_command_parse(const struct command_call *call, struct bdoc body, struct find_request *req,
+                              struct slice *key, struct err *err);
 
 /* The statements of the command, in the op's arena. */
-status update_command_parse(const struct command_call *call, struct bdoc body, struct update_request *req, struct err *err);
-status delete_command_parse(const struct command_call *call, struct bdoc body, struct delete_request *req, struct err *err);
+status update_command_parse(const struct command_call *call, struct bdoc body, struct update_request *req,
+                            struct err *err);
+status delete_command_parse(const struct command_call *call, struct bdoc body, struct delete_request *req,
+                            struct err *err);
 
 /* {locale: "simple"}, {} and nothing pass; others are not supported. */
 status collation_check(struct bval collation, struct err *err);
@@ -33,10 +38,13 @@ status collation_check(struct bval collation, struct err *err);
 void write_errors_append(struct bbuild *reply, const struct write_result *result);
 
 /* The elements of an array of documents, in the op's arena. CODE_TypeMismatch naming `where` when one is no document. */
-status documents_of(struct op *op, const char *where, struct bdoc array, const struct bdoc **out, uint32_t *count, struct err *err);
+status documents_of(struct op *op, const char *where, struct bdoc array, const struct bdoc **out, uint32_t *count,
+                    struct err *err);
 
 /* {cursor: ...} over documents that were appended to cursor->rows. */
-struct list_cursor { int64_t batch_size; };
+struct list_cursor {
+    int64_t batch_size;
+};
 status list_cursor_parse(struct bdoc cursor, int64_t *batch_size, struct err *err);
 
 #endif

@@ -21,7 +21,9 @@ static const struct field coll_fields[] = {
 };
 
 static status check_scale(int64_t scale, struct err *err) {
-    return scale >= 1 ? ST_OK : RAISE_CODE(err, 51024, "BSON field 'scale' value must be >= 1, actual value '%lld'", (long long) scale);
+    return scale >= 1
+        ? ST_OK
+        : RAISE_CODE(err, 51024, "BSON field 'scale' value must be >= 1, actual value '%lld'", (long long) scale);
 }
 
 struct totals {
@@ -80,7 +82,8 @@ static status run_db(struct command_call *call, struct err *err) {
     return ST_OK;
 }
 
-static status append_collection(struct command_call *call, struct totals *t, struct collection *c, int64_t scale, struct err *err) {
+static status append_collection(struct command_call *call, struct totals *t, struct collection *c, int64_t scale,
+                                struct err *err) {
     struct collection_stat stat = {0};
     TRY(collection_stat(t->op, t->txn, c, &stat, err));
     bbuild_int64(call->reply, "count", stat.documents);
@@ -110,7 +113,8 @@ static status run_coll(struct command_call *call, struct err *err) {
     struct ns ns;
     struct collection *c = NULL;
     char text[NS_TEXT_LEN];
-    TRY(fields_parse("collStats", call->body, coll_fields, sizeof(coll_fields) / sizeof(coll_fields[0]), true, &cmd, err));
+    TRY(fields_parse("collStats", call->body, coll_fields, sizeof(coll_fields) / sizeof(coll_fields[0]), true, &cmd,
+                     err));
     TRY(check_scale(cmd.scale, err));
     TRY(command_ns(call, cmd.collection, false, &ns, err));
     struct totals t = {.op = call->op};

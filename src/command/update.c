@@ -37,17 +37,25 @@ static const struct field statement_fields[] = {
 
 static status parse_statement(struct bdoc doc, struct update_statement *out, struct err *err) {
     struct statement s = {.q = bdoc_empty};
-    TRY(fields_parse("update.updates", doc, statement_fields, sizeof(statement_fields) / sizeof(statement_fields[0]), false, &s, err));
+    TRY(fields_parse("update.updates", doc, statement_fields, sizeof(statement_fields) / sizeof(statement_fields[0]),
+                     false, &s, err));
     TRY(collation_check(s.collation, err));
     if (s.u.type != B_DOCUMENT && s.u.type != B_ARRAY) {
-        return RAISE_CODE(err, CODE_FailedToParse, "Update argument must be either an object or an array, not %s", btype_name(s.u.type));
+        return RAISE_CODE(err, CODE_FailedToParse, "Update argument must be either an object or an array, not %s",
+                          btype_name(s.u.type));
     }
-    *out = (struct update_statement){.filter = s.q, .update = s.u, .multi = s.multi, .upsert = s.upsert, .hint = s.hint, .array_filters = s.array_filters,
+    *out = (struct update_statement){.filter = s.q,
+                                     .update = s.u,
+                                     .multi = s.multi,
+                                     .upsert = s.upsert,
+                                     .hint = s.hint,
+                                     .array_filters = s.array_filters,
                                      .expect = UPDATE_ANY};
     return ST_OK;
 }
 
-status update_command_parse(const struct command_call *call, struct bdoc body, struct update_request *req, struct err *err) {
+status update_command_parse(const struct command_call *call, struct bdoc body, struct update_request *req,
+                            struct err *err) {
     struct update_body cmd = {.ordered = true};
     const struct bdoc *docs;
     uint32_t count;

@@ -49,7 +49,8 @@ static status run(struct command_call *call, struct err *err) {
     TRY(command_begin_read(call->op, &txn, err));
     ns_text(ns, text);
     status st = catalog_find(call->op, txn, ns, &c, err);
-    if (st == ST_NOT_FOUND) st = RAISE_CODE(err, CODE_NamespaceNotFound, "Collection '%s' does not exist to validate.", text);
+    if (st == ST_NOT_FOUND)
+        st = RAISE_CODE(err, CODE_NamespaceNotFound, "Collection '%s' does not exist to validate.", text);
     if (st == ST_OK) {
         bbuild_str(call->reply, "ns", text);
         struct bbuild errors = bbuild_open_array(call->reply, SLICE_LIT("errors"));

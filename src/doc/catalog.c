@@ -20,9 +20,13 @@ struct index *collection_index(const struct collection *c, struct slice name) {
 
 /* --- the cache --- */
 
-static bool is_of(const struct collection *c, struct ns ns) { return slice_equal(c->ns.coll, ns.coll) && slice_equal(c->ns.db, ns.db); }
+static bool is_of(const struct collection *c, struct ns ns) {
+    return slice_equal(c->ns.coll, ns.coll) && slice_equal(c->ns.db, ns.db);
+}
 
-static size_t bucket_of(struct ns ns) { return hash64(ns.coll.p, ns.coll.len, hash64(ns.db.p, ns.db.len, 0)) % CACHE_BUCKETS; }
+static size_t bucket_of(struct ns ns) {
+    return hash64(ns.coll.p, ns.coll.len, hash64(ns.db.p, ns.db.len, 0)) % CACHE_BUCKETS;
+}
 
 /* Referenced, or NULL. */
 static struct collection *cache_find(struct db *db, size_t bucket, struct ns ns) {
@@ -61,14 +65,17 @@ static bool cache_replace(struct db *db, size_t bucket, struct ns ns, struct col
 static void forget_dropped(struct db *db, const struct collection *old, const struct collection *now) {
     for (uint32_t i = 0; i < old->index_count; i++) {
         bool is_kept = false;
-        for (uint32_t k = 0; now != NULL && now->id == old->id && k < now->index_count; k++) is_kept |= now->indexes[k].id == old->indexes[i].id;
+        for (uint32_t k = 0; now != NULL && now->id == old->id && k < now->index_count; k++)
+            is_kept |= now->indexes[k].id == old->indexes[i].id;
         if (!is_kept) multikey_forget(db, old->id, old->indexes[i].id);
     }
 }
 
 static void raise_valid_at(struct collection *c, uint64_t tag) {
     uint64_t at = atomic_load_explicit(&c->valid_at, memory_order_relaxed);
-    while (at < tag && !atomic_compare_exchange_weak_explicit(&c->valid_at, &at, tag, memory_order_release, memory_order_relaxed)) {}
+    while (at < tag &&
+           !atomic_compare_exchange_weak_explicit(&c->valid_at, &at, tag, memory_order_release, memory_order_relaxed)) {
+    }
 }
 
 /* --- finding --- */
@@ -83,7 +90,8 @@ static status open_flags(struct db *db, struct kv_txn *txn, struct collection *c
 }
 
 /* A description of the entry as txn sees it. */
-static status describe(struct db *db, struct kv_txn *txn, struct ns ns, struct slice entry, struct collection **out, struct err *err) {
+static status describe(struct db *db, struct kv_txn *txn, struct ns ns, struct slice entry, struct collection **out,
+                       struct err *err) {
     struct collection *c = NULL;
     TRY(entry_read(db->mem, ns, entry, &c, err));
     status st = open_flags(db, txn, c, err);
@@ -94,7 +102,8 @@ static status describe(struct db *db, struct kv_txn *txn, struct ns ns, struct s
 
 /* The description for an entry that txn sees: `cached` (may be NULL; the reference is taken over) when it is of that version, else a new one, which
  * becomes the cached one when the transaction stands at a later state of the catalog. */
-static status match_entry(struct db *db, struct kv_txn *txn, struct ns ns, struct slice entry, struct collection *cached, struct collection **out, struct err *err) {
+static status match_entry(struct db *db, struct kv_txn *txn, struct ns ns, struct slice entry,
+                          struct collection *cached, struct collection **out, struct err *err) {
     status st = ST_OK;
     uint64_t id = 0, version = 0;
     struct collection *c = NULL;
@@ -108,7 +117,8 @@ static status match_entry(struct db *db, struct kv_txn *txn, struct ns ns, struc
     if (txn->tag != 0) {
         atomic_store(&c->valid_at, txn->tag);
         bool is_later = cached == NULL || atomic_load(&cached->valid_at) < txn->tag;
-        if (is_later && cache_replace(db, bucket_of(ns), ns, cached, c) && cached != NULL) forget_dropped(db, cached, c);
+        if (is_later && cache_replace(db, bucket_of(ns), ns, cached, c) && cached != NULL)
+            forget_dropped(db, cached, c);
     }
     *out = c;
 out:
@@ -126,11 +136,14 @@ status catalog_find(struct op *op, struct kv_txn *txn, struct ns ns, struct coll
     }
     struct kv_value value = KV_VALUE_INIT;
     catalog_key_entry(&op->scratch.key, ns);
-    status st = op->scratch.key.failed ? RAISE(err, ST_NOMEM, "collection") : kv_get(txn, buf_slice(&op->scratch.key), &value, err);
+    status st = op->scratch.key.failed ? RAISE(err, ST_NOMEM, "collection")
+                                       : kv_get(txn, buf_slice(&op->scratch.key), &value, err);
     if (st == ST_OK) {
         st = match_entry(db, txn, ns, value.bytes, c, out, err);
     } else {
-        if (st == ST_NOT_FOUND && c != NULL && txn->tag > atomic_load(&c->valid_at) && cache_replace(db, bucket, ns, c, NULL)) forget_dropped(db, c, NULL);
+        if (st == ST_NOT_FOUND && c != NULL && txn->tag > atomic_load(&c->valid_at) &&
+            cache_replace(db, bucket, ns, c, NULL))
+            forget_dropped(db, c, NULL);
         collection_unref(c);
     }
     kv_value_release(&value);
@@ -139,11 +152,14 @@ status catalog_find(struct op *op, struct kv_txn *txn, struct ns ns, struct coll
 
 /* --- listing --- */
 
-static status visit_entry(struct db *db, struct kv_txn *txn, struct kv_cursor *cursor, status (*visit)(void *ctx, struct collection *c, struct err *err), void *ctx, struct err *err) {
+static status visit_entry(struct db *db, struct kv_txn *txn, struct kv_cursor *cursor,
+                          status (*visit)(void *ctx, struct collection *c, struct err *err), void *ctx,
+                          struct err *err) {
     struct ns ns;
     struct slice entry;
     struct collection *c = NULL;
-    if (!catalog_key_parse(kv_cursor_key(cursor), &ns)) return RAISE(err, ST_CORRUPT, "the catalog is damaged: bad key");
+    if (!catalog_key_parse(kv_cursor_key(cursor), &ns))
+        return RAISE(err, ST_CORRUPT, "the catalog is damaged: bad key");
     TRY(kv_cursor_value(cursor, &entry, err));
     TRY(match_entry(db, txn, ns, entry, cache_find(db, bucket_of(ns), ns), &c, err));
     status st = visit(ctx, c, err);
@@ -151,7 +167,8 @@ static status visit_entry(struct db *db, struct kv_txn *txn, struct kv_cursor *c
     return st;
 }
 
-status catalog_list(struct op *op, struct kv_txn *txn, struct slice db, status (*visit)(void *ctx, struct collection *c, struct err *err), void *ctx, struct err *err) {
+status catalog_list(struct op *op, struct kv_txn *txn, struct slice db,
+                    status (*visit)(void *ctx, struct collection *c, struct err *err), void *ctx, struct err *err) {
     status st = ST_OK;
     struct kv_cursor *cursor = NULL;
     struct buf lo, hi;
@@ -163,7 +180,8 @@ status catalog_list(struct op *op, struct kv_txn *txn, struct slice db, status (
     struct kv_bounds bounds = {buf_slice(&lo), buf_slice(&hi)};
     (void) kv_next_statement(txn); /* what this transaction has created is listed, too */
     TRY_OUT(kv_cursor_open(txn, &bounds, &cursor, err));
-    for (st = kv_first(cursor, err); st == ST_OK; st = kv_next(cursor, err)) TRY_OUT(visit_entry(op->db, txn, cursor, visit, ctx, err));
+    for (st = kv_first(cursor, err); st == ST_OK; st = kv_next(cursor, err))
+        TRY_OUT(visit_entry(op->db, txn, cursor, visit, ctx, err));
     if (st == ST_END) st = ST_OK;
 out:
     kv_cursor_close(cursor);

@@ -73,7 +73,11 @@ bool catalog_key_parse(struct slice key, struct ns *out) {
 }
 
 void entry_edit_init(struct entry_edit *e, const struct collection *c) {
-    *e = (struct entry_edit){.id = c->id, .version = c->version + 1, .next_index_id = c->next_index_id, .uuid = c->uuid, .options = c->options,
+    *e = (struct entry_edit){.id = c->id,
+                             .version = c->version + 1,
+                             .next_index_id = c->next_index_id,
+                             .uuid = c->uuid,
+                             .options = c->options,
                              .index_count = c->index_count};
     for (uint32_t i = 0; i < c->index_count; i++) {
         const struct index *ix = &c->indexes[i];
@@ -110,7 +114,9 @@ void entry_write(const struct entry_edit *e, struct buf *out) {
 
 /* --- reading --- */
 
-static status damaged(struct err *err, const char *what) { return RAISE(err, ST_CORRUPT, "the catalog is damaged: bad %s in a collection's entry", what); }
+static status damaged(struct err *err, const char *what) {
+    return RAISE(err, ST_CORRUPT, "the catalog is damaged: bad %s in a collection's entry", what);
+}
 
 static bool get_id(struct bdoc d, const char *name, uint64_t *out) {
     struct bval v = bdoc_get_str(d, name);
@@ -122,7 +128,8 @@ static bool get_id(struct bdoc d, const char *name, uint64_t *out) {
 status entry_peek(struct slice entry, uint64_t *id, uint64_t *version, struct err *err) {
     /* The first fields at fixed places, as entry_write lays them: "id" int64, "uuid" binary, "version" int64. */
     enum { ID_AT = 4 + 1 + 3, VERSION_AT = ID_AT + 8 + 1 + 5 + 4 + 1 + 16 + 1 + 8 };
-    if (entry.len < VERSION_AT + 8 || get_le32(entry.p) != entry.len || memcmp(entry.p + 4, "\x12id", 4) != 0 || memcmp(entry.p + VERSION_AT - 9, "\x12version", 9) != 0)
+    if (entry.len < VERSION_AT + 8 || get_le32(entry.p) != entry.len || memcmp(entry.p + 4, "\x12id", 4) != 0 ||
+        memcmp(entry.p + VERSION_AT - 9, "\x12version", 9) != 0)
         return damaged(err, "head");
     *id = get_le64(entry.p + ID_AT);
     *version = get_le64(entry.p + VERSION_AT);
@@ -130,7 +137,8 @@ status entry_peek(struct slice entry, uint64_t *id, uint64_t *version, struct er
 }
 
 /* prefix of collection and index, in the arena */
-static status make_prefix(struct arena *arena, uint64_t collection_id, uint64_t index_id, struct slice *out, struct err *err) {
+static status make_prefix(struct arena *arena, uint64_t collection_id, uint64_t index_id, struct slice *out,
+                          struct err *err) {
     uint8_t room[2 * ORDERED_LEN_MAX];
     size_t n = ordered_put(room, collection_id);
     n += ordered_put(room + n, index_id);
@@ -142,11 +150,13 @@ static status make_prefix(struct arena *arena, uint64_t collection_id, uint64_t 
 
 static status read_index(struct collection *c, struct bdoc d, struct index *ix, struct err *err) {
     struct bval state = bdoc_get_str(d, "state"), spec = bdoc_get_str(d, "spec");
-    if (!get_id(d, "id", &ix->id) || ix->id == INDEX_ID_DOCUMENTS || ix->id >= c->next_index_id) return damaged(err, "index id");
+    if (!get_id(d, "id", &ix->id) || ix->id == INDEX_ID_DOCUMENTS || ix->id >= c->next_index_id)
+        return damaged(err, "index id");
     if (ix != c->indexes && ix[-1].id >= ix->id) return damaged(err, "order of indexes");
     if (state.type != B_STRING || spec.type != B_DOCUMENT) return damaged(err, "index");
     ix->state = slice_equal(bval_string(state), SLICE_LIT("ready")) ? INDEX_READY : INDEX_BUILDING;
-    if (ix->state == INDEX_BUILDING && (!get_id(d, "sort", &ix->sort_id) || !get_id(d, "log", &ix->log_id))) return damaged(err, "index build");
+    if (ix->state == INDEX_BUILDING && (!get_id(d, "sort", &ix->sort_id) || !get_id(d, "log", &ix->log_id)))
+        return damaged(err, "index build");
     status st = index_spec_parse(&c->arena, bval_doc(spec), &ix->spec, err);
     if (st != ST_OK) return st == ST_NOMEM ? st : damaged(err, "index specification");
     TRY(make_prefix(&c->arena, c->id, ix->id, &ix->prefix, err));
@@ -195,12 +205,16 @@ out:
 static status read_fields(struct collection *c, struct ns ns, struct slice entry, struct err *err) {
     struct bdoc d;
     const uint8_t *bytes = arena_copy(&c->arena, entry.p, entry.len);
-    char *db = arena_strndup(&c->arena, (const char *) ns.db.p, ns.db.len), *coll = arena_strndup(&c->arena, (const char *) ns.coll.p, ns.coll.len);
+    char *db = arena_strndup(&c->arena, (const char *) ns.db.p, ns.db.len),
+         *coll = arena_strndup(&c->arena, (const char *) ns.coll.p, ns.coll.len);
     if (bytes == NULL || db == NULL || coll == NULL) return RAISE(err, ST_NOMEM, "collection");
     c->ns = (struct ns){slice_of(db, ns.db.len), slice_of(coll, ns.coll.len)};
     if (bson_check(bytes, entry.len, 0, &d, NULL) != ST_OK) return damaged(err, "BSON");
-    struct bval uuid = bdoc_get_str(d, "uuid"), options = bdoc_get_str(d, "options"), indexes = bdoc_get_str(d, "indexes");
-    if (!get_id(d, "id", &c->id) || c->id == 0 || !get_id(d, "version", &c->version) || !get_id(d, "nextIndex", &c->next_index_id)) return damaged(err, "number");
+    struct bval uuid = bdoc_get_str(d, "uuid"), options = bdoc_get_str(d, "options"),
+                indexes = bdoc_get_str(d, "indexes");
+    if (!get_id(d, "id", &c->id) || c->id == 0 || !get_id(d, "version", &c->version) ||
+        !get_id(d, "nextIndex", &c->next_index_id))
+        return damaged(err, "number");
     if (uuid.type != B_BINARY || bval_binary(uuid).len != sizeof(c->uuid)) return damaged(err, "uuid");
     if (options.type != B_DOCUMENT || indexes.type != B_ARRAY) return damaged(err, "field");
     memcpy(c->uuid, bval_binary(uuid).p, sizeof(c->uuid));

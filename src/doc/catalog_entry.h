@@ -18,7 +18,8 @@
 /* Each replaces what is in `key`; out of memory shows in key->failed. */
 void catalog_key_format(struct buf *key);
 void catalog_key_entry(struct buf *key, struct ns ns);
-void catalog_key_database(struct buf *key, struct slice db, bool is_end); /* the range of entries of a database; db.len 0: of all */
+void catalog_key_database(struct buf *key, struct slice db,
+                          bool is_end); /* the range of entries of a database; db.len 0: of all */
 void catalog_key_collection_ids(struct buf *key);
 void catalog_key_multikey(struct buf *key, uint64_t collection_id, uint64_t index_id); /* prefix of the flags */
 void catalog_key_multikeys(struct buf *key, uint64_t collection_id);                   /* of all of a collection's */

@@ -9,8 +9,12 @@
 #include "doc/multikey.h"
 #include "doc/upkeep.h"
 
-struct kv *db_kv(struct db *db) { return db->kv; }
-struct env *db_env(struct db *db) { return db->env; }
+struct kv *db_kv(struct db *db) {
+    return db->kv;
+}
+struct env *db_env(struct db *db) {
+    return db->env;
+}
 const struct mem *db_mem(struct db *db) { return db->mem; }
 bool db_is_read_only(const struct db *db) { return db->is_read_only; }
 
@@ -27,11 +31,14 @@ static status write_format(struct op *op, struct kv_txn *txn, struct err *err) {
 
 static status check_format(struct slice value, struct err *err) {
     struct bdoc d;
-    if (bson_check(value.p, value.len, 0, &d, NULL) != ST_OK) return RAISE(err, ST_CORRUPT, "the catalog is damaged: bad format record");
+    if (bson_check(value.p, value.len, 0, &d, NULL) != ST_OK)
+        return RAISE(err, ST_CORRUPT, "the catalog is damaged: bad format record");
     struct bval version = bdoc_get_str(d, "version");
     if (version.type != B_INT32) return RAISE(err, ST_CORRUPT, "the catalog is damaged: no format version");
     if (bval_int32(version) != CATALOG_FORMAT_VERSION)
-        return RAISE(err, ST_UNSUPPORTED, "the documents in this file have format version %d, this library reads version %d", bval_int32(version), CATALOG_FORMAT_VERSION);
+        return RAISE(err, ST_UNSUPPORTED,
+                     "the documents in this file have format version %d, this library reads version %d",
+                     bval_int32(version), CATALOG_FORMAT_VERSION);
     return ST_OK;
 }
 
@@ -101,7 +108,8 @@ static void free_db(struct db *db) {
     mem_delete(db->mem, db);
 }
 
-status db_open(struct env *env, struct kv *kv, bool read_only, const struct mem *mem, struct db **out, struct err *err) {
+status db_open(struct env *env, struct kv *kv, bool read_only, const struct mem *mem, struct db **out,
+               struct err *err) {
     struct db *db = mem_new(mem, struct db);
     if (db == NULL) return RAISE(err, ST_NOMEM, "database");
     db->env = env;

@@ -45,7 +45,7 @@ struct db {
     struct mutex cache_locks[CACHE_STRIPES]; /* bucket b: lock b % CACHE_STRIPES */
     struct collection *cache[CACHE_BUCKETS][CACHE_WAYS];
 
-    struct mutex lock;                        /* the two below */
+    struct mutex lock; /* the two below */
     struct multikey *multikeys[MULTIKEY_BUCKETS];
     struct active_build *builds;
 

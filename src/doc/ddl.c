@@ -99,7 +99,8 @@ status entry_init_new(struct op *op, struct bdoc options, uint8_t uuid[16], stru
     db->env->ops->random(db->env, uuid, 16);
     uuid[6] = (uint8_t) ((uuid[6] & 0x0f) | 0x40); /* RFC 4122, version 4 */
     uuid[8] = (uint8_t) ((uuid[8] & 0x3f) | 0x80);
-    *out = (struct entry_edit){.id = id, .version = 1, .next_index_id = 1, .uuid = uuid, .options = options.p != NULL ? options : bdoc_empty};
+    *out = (struct entry_edit){
+        .id = id, .version = 1, .next_index_id = 1, .uuid = uuid, .options = options.p != NULL ? options : bdoc_empty};
     return ST_OK;
 }
 
@@ -108,7 +109,8 @@ static status next_database(struct kv_cursor *cursor, struct buf *key, struct ns
     catalog_key_database(key, ns->db, true);
     if (key->failed) return RAISE(err, ST_NOMEM, "collection");
     TRY(ns->db.len == 0 ? kv_first(cursor, err) : kv_seek_ge(cursor, buf_slice(key), err));
-    return catalog_key_parse(kv_cursor_key(cursor), ns) ? ST_OK : RAISE(err, ST_CORRUPT, "the catalog is damaged: bad key");
+    return catalog_key_parse(kv_cursor_key(cursor), ns) ? ST_OK
+                                                        : RAISE(err, ST_CORRUPT, "the catalog is damaged: bad key");
 }
 
 static bool differs_in_case(struct slice a, struct slice b) {
@@ -134,7 +136,8 @@ status database_check_case(struct op *op, struct kv_txn *txn, struct slice db, s
         st = next_database(cursor, &op->scratch.key, &ns, err);
         if (st != ST_OK || slice_equal(ns.db, db)) break;
         if (differs_in_case(ns.db, db))
-            TRY_OUT(RAISE_CODE(err, CODE_DatabaseDifferCase, "db already exists with different case already have: [%.*s] trying to create [%.*s]",
+            TRY_OUT(RAISE_CODE(err, CODE_DatabaseDifferCase,
+                               "db already exists with different case already have: [%.*s] trying to create [%.*s]",
                                (int) ns.db.len, (const char *) ns.db.p, (int) db.len, (const char *) db.p));
     }
     if (st == ST_END) st = ST_OK;
@@ -147,10 +150,12 @@ out:
 
 static status check_options(const struct collection *c, struct bdoc options, struct err *err) {
     if (bdoc_compare(c->options, options.p != NULL ? options : bdoc_empty) == 0) return ST_OK;
-    return RAISE_CODE(err, CODE_NamespaceExists, "namespace %s.%s already exists, but with different options", (const char *) c->ns.db.p, (const char *) c->ns.coll.p);
+    return RAISE_CODE(err, CODE_NamespaceExists, "namespace %s.%s already exists, but with different options",
+                      (const char *) c->ns.db.p, (const char *) c->ns.coll.p);
 }
 
-status catalog_create(struct op *op, struct kv_txn *txn, struct ns ns, struct bdoc options, struct collection **out, struct err *err) {
+status catalog_create(struct op *op, struct kv_txn *txn, struct ns ns, struct bdoc options, struct collection **out,
+                      struct err *err) {
     struct collection *c = NULL;
     TRY(ns_check(ns, true, err));
     status st = catalog_find(op, txn, ns, &c, err);
@@ -182,14 +187,16 @@ static status prefix_delete(struct kv_txn *txn, struct buf *lo, struct buf *hi, 
     return kv_delete_range(txn, buf_slice(lo), buf_slice(hi), err);
 }
 
-status index_range_delete(struct op *op, struct kv_txn *txn, uint64_t collection_id, uint64_t index_id, struct err *err) {
+status index_range_delete(struct op *op, struct kv_txn *txn, uint64_t collection_id, uint64_t index_id,
+                          struct err *err) {
     struct buf *lo = &op->scratch.key;
     buf_clear(lo);
     key_append_prefix(lo, collection_id, index_id);
     return prefix_delete(txn, lo, &op->scratch.value, err);
 }
 
-status index_flags_delete(struct op *op, struct kv_txn *txn, uint64_t collection_id, uint64_t index_id, struct err *err) {
+status index_flags_delete(struct op *op, struct kv_txn *txn, uint64_t collection_id, uint64_t index_id,
+                          struct err *err) {
     catalog_key_multikey(&op->scratch.key, collection_id, index_id);
     return prefix_delete(txn, &op->scratch.key, &op->scratch.value, err);
 }
@@ -227,7 +234,8 @@ status catalog_drop(struct op *op, struct kv_txn *txn, struct ns ns, struct err 
 
 status catalog_drop_now(struct op *op, struct ns ns, struct err *err) {
     struct ddl d;
-    if (op->session_txn != NULL) return RAISE_CODE(err, CODE_OperationNotSupportedInTransaction, "Cannot drop a collection in a transaction");
+    if (op->session_txn != NULL)
+        return RAISE_CODE(err, CODE_OperationNotSupportedInTransaction, "Cannot drop a collection in a transaction");
     TRY(ddl_begin(op, ns, false, &d, err));
     status st = drop(op, d.txn, d.c, err);
     if (st == ST_OK) return ddl_commit(&d, err);

@@ -4,9 +4,9 @@
 
 #include "doc/catalog_entry.h"
 
-#define LOCK_WAIT_MS 60000       /* of a writer, for a change of the collection to end */
-#define LOCK_DRAIN_MS 60000      /* of a change, for writers to end */
-#define DDL_RETRIES_MAX 1000     /* each means that another change of the same collection was committed meanwhile */
+#define LOCK_WAIT_MS 60000   /* of a writer, for a change of the collection to end */
+#define LOCK_DRAIN_MS 60000  /* of a change, for writers to end */
+#define DDL_RETRIES_MAX 1000 /* each means that another change of the same collection was committed meanwhile */
 
 /* Must precede txn's first write to the catalog (W1 of db_state.h). */
 status ddl_note(struct op *op, struct kv_txn *txn, struct err *err);
@@ -31,7 +31,9 @@ status entry_init_new(struct op *op, struct bdoc options, uint8_t uuid[16], stru
 /* A database's name may not differ from another's in case only (13297): asked before a collection is made. */
 status database_check_case(struct op *op, struct kv_txn *txn, struct slice db, struct err *err);
 /* Deletes all keys of an index id of a collection (not its flags). */
-status index_range_delete(struct op *op, struct kv_txn *txn, uint64_t collection_id, uint64_t index_id, struct err *err);
-status index_flags_delete(struct op *op, struct kv_txn *txn, uint64_t collection_id, uint64_t index_id, struct err *err);
+status index_range_delete(struct op *op, struct kv_txn *txn, uint64_t collection_id, uint64_t index_id,
+                          struct err *err);
+status index_flags_delete(struct op *op, struct kv_txn *txn, uint64_t collection_id, uint64_t index_id,
+                          struct err *err);
 
 #endif

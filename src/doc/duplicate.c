@@ -29,7 +29,9 @@ static void dump_double(double d, struct buf *out) {
     char text[40];
     int n = snprintf(text, sizeof(text), "%.16g", d);
     buf_append(out, text, (size_t) n);
-    if (memchr(text, '.', (size_t) n) == NULL && memchr(text, 'e', (size_t) n) == NULL && memchr(text, 'n', (size_t) n) == NULL) buf_append_slice(out, SLICE_LIT(".0"));
+    if (memchr(text, '.', (size_t) n) == NULL && memchr(text, 'e', (size_t) n) == NULL &&
+        memchr(text, 'n', (size_t) n) == NULL)
+        buf_append_slice(out, SLICE_LIT(".0"));
 }
 
 static void dump_binary(struct bval v, struct buf *out) {
@@ -75,7 +77,8 @@ void bdoc_dump(struct bdoc d, bool is_array, struct buf *out) {
 void bval_dump(struct bval v, struct buf *out) {
     switch (v.type) {
     case B_DOUBLE: dump_double(bval_double(v), out); break;
-    case B_STRING: case B_SYMBOL: dump_quoted(bval_string(v), out); break;
+    case B_STRING:
+    case B_SYMBOL: dump_quoted(bval_string(v), out); break;
     case B_DOCUMENT: bdoc_dump(bval_doc(v), false, out); break;
     case B_ARRAY: bdoc_dump(bval_doc(v), true, out); break;
     case B_BINARY: dump_binary(v, out); break;
@@ -88,10 +91,13 @@ void bval_dump(struct bval v, struct buf *out) {
     case B_BOOL: buf_append_slice(out, bval_bool(v) ? SLICE_LIT("true") : SLICE_LIT("false")); break;
     case B_DATE: buf_append_format(out, "new Date(%lld)", (long long) bval_int64(v)); break;
     case B_REGEX: dump_regex(v, out); break;
-    case B_CODE: case B_CODE_SCOPE: buf_append_slice(out, bval_code(v)); break;
+    case B_CODE:
+    case B_CODE_SCOPE: buf_append_slice(out, bval_code(v)); break;
     case B_INT32: buf_append_format(out, "%d", bval_int32(v)); break;
     case B_INT64: buf_append_format(out, "%lld", (long long) bval_int64(v)); break;
-    case B_TIMESTAMP: buf_append_format(out, "Timestamp(%u, %u)", (unsigned) (bval_timestamp(v) >> 32), (unsigned) bval_timestamp(v)); break;
+    case B_TIMESTAMP:
+        buf_append_format(out, "Timestamp(%u, %u)", (unsigned) (bval_timestamp(v) >> 32), (unsigned) bval_timestamp(v));
+        break;
     case B_DECIMAL: dump_decimal(v, out); break;
     case B_MIN_KEY: buf_append_slice(out, SLICE_LIT("MinKey")); break;
     case B_MAX_KEY: buf_append_slice(out, SLICE_LIT("MaxKey")); break;
@@ -116,22 +122,27 @@ static status write_details(struct op *op, struct bdoc pattern, struct bdoc valu
     return p != NULL ? ST_OK : ST_NOMEM;
 }
 
-static status raise_duplicate(struct op *op, const struct collection *c, struct slice index_name, struct bdoc pattern, struct bdoc value, struct err *err) {
+static status raise_duplicate(struct op *op, const struct collection *c, struct slice index_name, struct bdoc pattern,
+                              struct bdoc value, struct err *err) {
     struct buf text;
     struct bdoc details;
     if (write_details(op, pattern, value, &details) != ST_OK) return RAISE(err, ST_NOMEM, "duplicate key");
     buf_init(&text, op->mem);
     bdoc_dump(value, false, &text);
-    status st = text.failed ? RAISE(err, ST_NOMEM, "duplicate key")
-                            : RAISE(err, ST_DUPLICATE, "E11000 duplicate key error collection: %s.%s index: %.*s dup key: %.*s", (const char *) c->ns.db.p, (const char *) c->ns.coll.p,
-                                    (int) index_name.len, (const char *) index_name.p, (int) (text.len < ERR_TEXT_LEN ? text.len : ERR_TEXT_LEN), (const char *) text.p);
+    status st = text.failed
+        ? RAISE(err, ST_NOMEM, "duplicate key")
+        : RAISE(err, ST_DUPLICATE, "E11000 duplicate key error collection: %s.%s index: %.*s dup key: %.*s",
+                (const char *) c->ns.db.p, (const char *) c->ns.coll.p, (int) index_name.len,
+                (const char *) index_name.p, (int) (text.len < ERR_TEXT_LEN ? text.len : ERR_TEXT_LEN),
+                (const char *) text.p);
     buf_release(&text);
     if (st == ST_DUPLICATE && err != NULL) err->details = details.p, err->details_len = details.len;
     return st;
 }
 
 /* {a: 1, b: "x"} out of the encoded key, named by the pattern. */
-static status decode_key(const struct index *ix, struct index_key key, struct buf *out, struct buf *field, struct bdoc *value, struct err *err) {
+static status decode_key(const struct index *ix, struct index_key key, struct buf *out, struct buf *field,
+                         struct bdoc *value, struct err *err) {
     struct biter names = biter_of(ix->spec.key);
     struct belem name;
     struct bbuild b;
@@ -147,7 +158,8 @@ static status decode_key(const struct index *ix, struct index_key key, struct bu
     return value->p != NULL ? ST_OK : RAISE(err, ST_NOMEM, "duplicate key");
 }
 
-status duplicate_key(struct op *op, const struct collection *c, const struct index *ix, struct index_key key, struct err *err) {
+status duplicate_key(struct op *op, const struct collection *c, const struct index *ix, struct index_key key,
+                     struct err *err) {
     struct buf out, field;
     struct bdoc value;
     buf_init(&out, op->mem);
@@ -167,8 +179,9 @@ status duplicate_id(struct op *op, const struct collection *c, struct bval id, s
     bbuild_begin(&b, &out);
     bbuild_value(&b, SLICE_LIT("_id"), id);
     struct bdoc value = bbuild_finish(&b);
-    status st = value.p == NULL ? RAISE(err, ST_NOMEM, "duplicate key")
-                                : raise_duplicate(op, c, SLICE_LIT("_id_"), (struct bdoc){pattern, sizeof(pattern)}, value, err);
+    status st = value.p == NULL
+        ? RAISE(err, ST_NOMEM, "duplicate key")
+        : raise_duplicate(op, c, SLICE_LIT("_id_"), (struct bdoc){pattern, sizeof(pattern)}, value, err);
     buf_release(&out);
     return st;
 }

@@ -62,15 +62,18 @@ bool index_build_is_active(struct db *db, uint64_t collection_id, uint64_t index
 struct build {
     struct op *op;
     const struct index_build *b;
-    struct collection *c;        /* with the indexes "building" */
+    struct collection *c; /* with the indexes "building" */
     struct entry_sort *sort;
-    struct text_builder *texts[COLLECTION_INDEXES_MAX]; /* by the index's place in c; NULL: no text index of this build */
+    struct text_builder
+        *texts[COLLECTION_INDEXES_MAX]; /* by the index's place in c; NULL: no text index of this build */
     struct text_index text_indexes[COLLECTION_INDEXES_MAX];
-    struct buf side;             /* the _id's side bits, then an entry's */
+    struct buf side; /* the _id's side bits, then an entry's */
     struct index_build_progress done;
 };
 
-static bool is_ours(const struct index_build *b, uint64_t index_id) { return b->first_id <= index_id && index_id < b->end_id; }
+static bool is_ours(const struct index_build *b, uint64_t index_id) {
+    return b->first_id <= index_id && index_id < b->end_id;
+}
 
 static void report(struct build *w) {
     if (w->b->progress != NULL) w->b->progress(w->b->ctx, w->done);
@@ -91,10 +94,12 @@ static status add_keys(struct build *w, struct index *ix, struct bdoc doc, struc
     for (uint32_t i = 0; i < set->count; i++) {
         /* side bits of fields, then the _id's: the latter stand at the buffer's start */
         w->side.len = id_side_len;
-        if (!buf_reserve(&w->side, set->keys[i].side.len + id_side_len)) return RAISE(err, ST_NOMEM, "building an index");
+        if (!buf_reserve(&w->side, set->keys[i].side.len + id_side_len))
+            return RAISE(err, ST_NOMEM, "building an index");
         buf_append_slice(&w->side, set->keys[i].side);
         buf_append(&w->side, w->side.p, id_side_len);
-        TRY(entry_sort_add(w->sort, ix->prefix, set->keys[i].key, locator, slice_of(w->side.p + id_side_len, w->side.len - id_side_len), err));
+        TRY(entry_sort_add(w->sort, ix->prefix, set->keys[i].key, locator,
+                           slice_of(w->side.p + id_side_len, w->side.len - id_side_len), err));
     }
     w->side.len = id_side_len;
     return ST_OK;
@@ -139,15 +144,18 @@ out:
 
 /* --- loading --- */
 
-static status duplicate_at(struct build *w, const struct index *ix, struct slice fields, struct slice side, struct err *err) {
+static status duplicate_at(struct build *w, const struct index *ix, struct slice fields, struct slice side,
+                           struct err *err) {
     return duplicate_key(w->op, w->c, ix, (struct index_key){fields, side}, err);
 }
 
 /* One entry in key order; `last` holds the unique key loaded before it. */
-static status load_entry(struct build *w, struct kv_bulk *bulk, const struct index *ix, const struct sort_entry *e, struct buf *last, struct err *err) {
+static status load_entry(struct build *w, struct kv_bulk *bulk, const struct index *ix, const struct sort_entry *e,
+                         struct buf *last, struct err *err) {
     if (!ix->spec.is_unique) return kv_bulk_put(bulk, e->key, e->value, err);
     struct slice key = slice_of(e->key.p, e->key.len - e->tail), locator = slice_of(e->key.p + key.len, e->tail);
-    if (slice_equal(key, buf_slice(last))) return duplicate_at(w, ix, slice_of(key.p + ix->prefix.len, key.len - ix->prefix.len), e->value, err);
+    if (slice_equal(key, buf_slice(last)))
+        return duplicate_at(w, ix, slice_of(key.p + ix->prefix.len, key.len - ix->prefix.len), e->value, err);
     struct buf *value = &w->op->scratch.value;
     buf_clear(value);
     index_entry_value(value, true, locator, e->value, SLICE_NONE);
@@ -163,7 +171,8 @@ static status load_all(struct build *w, struct kv_bulk *bulk, struct buf *last, 
         if (n % CHECK_EVERY == 0) TRY(op_check(w->op, err));
         TRY(entry_sort_next(w->sort, &e, err));
         while (at < w->c->index_count && !slice_starts_with(e.key, w->c->indexes[at].prefix)) at++;
-        if (at == w->c->index_count || e.key.len < w->c->indexes[at].prefix.len + e.tail) return RAISE(err, ST_CORRUPT, "a run of an index build is damaged");
+        if (at == w->c->index_count || e.key.len < w->c->indexes[at].prefix.len + e.tail)
+            return RAISE(err, ST_CORRUPT, "a run of an index build is damaged");
         TRY(load_entry(w, bulk, &w->c->indexes[at], &e, last, err));
     }
 }
@@ -212,7 +221,8 @@ static status build_entries(struct op *op, const struct index_build *b, struct c
     size_t n = ordered_put(room, c->id);
     n += ordered_put(room + n, b->end_id - 1); /* the sort's range is the last of the build's ids */
     uint32_t parts = 1;
-    for (uint32_t i = 0; i < c->index_count; i++) parts += is_ours(b, c->indexes[i].id) && c->indexes[i].spec.kind == INDEX_TEXT;
+    for (uint32_t i = 0; i < c->index_count; i++)
+        parts += is_ours(b, c->indexes[i].id) && c->indexes[i].spec.kind == INDEX_TEXT;
     TRY(entry_sort_new(op->mem, op->memory_max / parts, b->snapshot, slice_of(room, n), &w.sort, err));
     buf_init(&w.side, op->mem);
     status st = begin_texts(&w, op->memory_max / parts, err);
@@ -229,7 +239,8 @@ static status build_entries(struct op *op, const struct index_build *b, struct c
 /* --- publishing --- */
 
 /* Does the document that was loaded under this key still have it? *key then says with which side bits. */
-static status still_has_key(struct op *op, struct ddl *d, const struct index *ix, struct slice locator, struct slice fields, struct index_key *key, struct slice *id_side, struct err *err) {
+static status still_has_key(struct op *op, struct ddl *d, const struct index *ix, struct slice locator,
+                            struct slice fields, struct index_key *key, struct slice *id_side, struct err *err) {
     struct kv_value value = KV_VALUE_INIT;
     struct key_set set;
     status st = record_get_at(d->txn, d->c, locator, &op->scratch.key, &value, err);
@@ -239,7 +250,8 @@ static status still_has_key(struct op *op, struct ddl *d, const struct index *ix
     buf_clear(&op->scratch.side);
     key_append_side(&op->scratch.side, bdoc_get(doc, SLICE_LIT("_id")));
     *id_side = buf_slice(&op->scratch.side);
-    st = op->scratch.side.failed ? RAISE(err, ST_NOMEM, "building an index") : keygen(&ix->spec, doc, &op->scratch.arena, &set, err);
+    st = op->scratch.side.failed ? RAISE(err, ST_NOMEM, "building an index")
+                                 : keygen(&ix->spec, doc, &op->scratch.arena, &set, err);
     kv_value_release(&value);
     if (st != ST_OK) return st;
     for (uint32_t i = 0; i < set.count; i++) {
@@ -251,7 +263,8 @@ static status still_has_key(struct op *op, struct ddl *d, const struct index *ix
 }
 
 /* The owner of the loaded entry is known to have the key: so must the entry of now be its own. */
-static status settle_owner(struct op *op, struct ddl *d, const struct index *ix, struct slice key, struct slice locator, struct index_key k, struct slice id_side, struct err *err) {
+static status settle_owner(struct op *op, struct ddl *d, const struct index *ix, struct slice key, struct slice locator,
+                           struct index_key k, struct slice id_side, struct err *err) {
     struct index_entry e;
     struct kv_value now = KV_VALUE_INIT;
     status st = kv_get(d->txn, key, &now, err);
@@ -261,14 +274,16 @@ static status settle_owner(struct op *op, struct ddl *d, const struct index *ix,
     } else if (st == ST_NOT_FOUND) {
         buf_clear(&op->scratch.value);
         index_entry_value(&op->scratch.value, true, locator, k.side, id_side);
-        st = op->scratch.value.failed ? RAISE(err, ST_NOMEM, "building an index") : kv_put(d->txn, key, buf_slice(&op->scratch.value), err);
+        st = op->scratch.value.failed ? RAISE(err, ST_NOMEM, "building an index")
+                                      : kv_put(d->txn, key, buf_slice(&op->scratch.value), err);
     }
     kv_value_release(&now);
     return st;
 }
 
 /* A key that a writer noted. */
-static status settle_key(struct op *op, const struct index_build *b, struct ddl *d, const struct index *ix, struct slice fields, struct buf *key, struct err *err) {
+static status settle_key(struct op *op, const struct index_build *b, struct ddl *d, const struct index *ix,
+                         struct slice fields, struct buf *key, struct err *err) {
     struct kv_value loaded = KV_VALUE_INIT;
     struct index_entry e;
     struct index_key k;
@@ -284,7 +299,8 @@ static status settle_key(struct op *op, const struct index_build *b, struct ddl 
     return st == ST_NOT_FOUND ? ST_OK : st;
 }
 
-static status settle_keys(struct op *op, const struct index_build *b, struct ddl *d, const struct index *ix, struct err *err) {
+static status settle_keys(struct op *op, const struct index_build *b, struct ddl *d, const struct index *ix,
+                          struct err *err) {
     struct kv_cursor *log = NULL;
     struct buf key, hi;
     status st = ST_OK;
@@ -297,7 +313,8 @@ static status settle_keys(struct op *op, const struct index_build *b, struct ddl
     TRY_OUT(kv_cursor_open(d->txn, &bounds, &log, err));
     for (st = kv_first(log, err); st == ST_OK; st = kv_next(log, err)) {
         struct slice noted = kv_cursor_key(log);
-        TRY_OUT(settle_key(op, b, d, ix, slice_of(noted.p + ix->log_prefix.len, noted.len - ix->log_prefix.len), &key, err));
+        TRY_OUT(settle_key(op, b, d, ix, slice_of(noted.p + ix->log_prefix.len, noted.len - ix->log_prefix.len), &key,
+                           err));
     }
     if (st == ST_END) st = ST_OK;
 out:
@@ -307,7 +324,8 @@ out:
     return st;
 }
 
-static status publish_index(struct op *op, const struct index_build *b, struct ddl *d, const struct index *ix, struct entry_index *e, struct err *err) {
+static status publish_index(struct op *op, const struct index_build *b, struct ddl *d, const struct index *ix,
+                            struct entry_index *e, struct err *err) {
     uint64_t bits[INDEX_FIELDS_MAX];
     if (ix->log_id != 0) {
         TRY(settle_keys(op, b, d, ix, err));
@@ -319,7 +337,8 @@ static status publish_index(struct op *op, const struct index_build *b, struct d
     return multikey_raise(op, d->txn, d->c, ix, bits, err);
 }
 
-static status publish_in(struct op *op, const struct index_build *b, struct ddl *d, struct collection *built, struct err *err) {
+static status publish_in(struct op *op, const struct index_build *b, struct ddl *d, struct collection *built,
+                         struct err *err) {
     struct entry_edit e;
     uint32_t published = 0, wanted = 0;
     for (uint32_t i = 0; i < built->index_count; i++) wanted += is_ours(b, built->indexes[i].id);
@@ -331,14 +350,17 @@ static status publish_in(struct op *op, const struct index_build *b, struct ddl 
             published++;
         }
     }
-    if (published != wanted) return RAISE_CODE(err, CODE_IndexBuildAborted, "Index build aborted: the collection or an index of the build has been dropped");
+    if (published != wanted)
+        return RAISE_CODE(err, CODE_IndexBuildAborted,
+                          "Index build aborted: the collection or an index of the build has been dropped");
     return entry_put(op, d->txn, b->ns, &e, err);
 }
 
 static status publish(struct op *op, const struct index_build *b, struct collection *built, struct err *err) {
     struct ddl d;
     status st = ddl_begin(op, b->ns, false, &d, err);
-    if (st == ST_NOT_FOUND) return RAISE_CODE(err, CODE_IndexBuildAborted, "Index build aborted: the collection has been dropped");
+    if (st == ST_NOT_FOUND)
+        return RAISE_CODE(err, CODE_IndexBuildAborted, "Index build aborted: the collection has been dropped");
     if (st != ST_OK) return st;
     st = publish_in(op, b, &d, built, err);
     if (st == ST_OK) return ddl_commit(&d, err);
@@ -361,7 +383,8 @@ status entry_index_remove(struct op *op, struct kv_txn *txn, struct entry_edit *
 }
 
 /* Removes the "building" indexes whose ids are in [first, end). */
-static status discard(struct op *op, struct ns ns, uint64_t collection_id, uint64_t first, uint64_t end, struct err *err) {
+static status discard(struct op *op, struct ns ns, uint64_t collection_id, uint64_t first, uint64_t end,
+                      struct err *err) {
     struct ddl d;
     struct entry_edit e;
     bool is_changed = false;
@@ -370,7 +393,9 @@ static status discard(struct op *op, struct ns ns, uint64_t collection_id, uint6
     if (st != ST_OK) return st;
     entry_edit_init(&e, d.c);
     for (uint32_t i = e.index_count; st == ST_OK && i-- > 0;) {
-        if (d.c->id != collection_id || e.indexes[i].state != INDEX_BUILDING || e.indexes[i].id < first || e.indexes[i].id >= end) continue;
+        if (d.c->id != collection_id || e.indexes[i].state != INDEX_BUILDING || e.indexes[i].id < first ||
+            e.indexes[i].id >= end)
+            continue;
         st = entry_index_remove(op, d.txn, &e, i, err);
         is_changed = true;
     }
@@ -406,7 +431,9 @@ static status find_built(struct op *op, const struct index_build *b, struct coll
 
 status index_build_run(struct op *op, struct index_build *b, struct err *err) {
     struct collection *c = NULL;
-    struct active_build active = {.collection_id = b->collection_id, .first_index_id = b->first_id, .index_end = b->end_id};
+    struct active_build active = {.collection_id = b->collection_id,
+                                  .first_index_id = b->first_id,
+                                  .index_end = b->end_id};
     enter_build(op->db, &active);
     status st = find_built(op, b, &c, err);
     if (st == ST_OK) st = build_entries(op, b, c, err);

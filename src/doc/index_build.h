@@ -8,7 +8,7 @@
 struct index_build {
     struct ns ns;
     uint64_t collection_id, first_id, end_id; /* the build's index ids, sort and log ranges included */
-    struct kv_txn *snapshot;                  /* begun while no writer was at work, before the registration was committed */
+    struct kv_txn *snapshot; /* begun while no writer was at work, before the registration was committed */
     void (*progress)(void *ctx, struct index_build_progress p);
     void *ctx;
 };

@@ -8,8 +8,8 @@
 struct request {
     struct op *op;
     struct ns ns;
-    uint32_t count;            /* specs that are no _id index */
-    struct index_spec *specs;  /* in the op's arena */
+    uint32_t count;           /* specs that are no _id index */
+    struct index_spec *specs; /* in the op's arena */
 };
 
 static status parse_specs(struct request *r, const struct bdoc *documents, uint32_t count, struct err *err) {
@@ -24,42 +24,54 @@ static status parse_specs(struct request *r, const struct bdoc *documents, uint3
 }
 
 /* Both specs as MongoDB's messages show them. */
-static status refuse(struct op *op, int32_t code, const char *text, struct bdoc requested, struct bdoc existing, struct err *err) {
+static status refuse(struct op *op, int32_t code, const char *text, struct bdoc requested, struct bdoc existing,
+                     struct err *err) {
     struct buf out;
     buf_init(&out, op->mem);
     buf_append_format(&out, "%s Requested index: ", text);
     bdoc_dump(requested, false, &out);
     buf_append_slice(&out, SLICE_LIT(", existing index: "));
     bdoc_dump(existing, false, &out);
-    status st = out.failed ? RAISE(err, ST_NOMEM, "creating indexes")
-                           : RAISE_CODE(err, code, "%.*s", (int) (out.len < ERR_TEXT_LEN ? out.len : ERR_TEXT_LEN), (const char *) out.p);
+    status st = out.failed
+        ? RAISE(err, ST_NOMEM, "creating indexes")
+        : RAISE_CODE(err, code, "%.*s", (int) (out.len < ERR_TEXT_LEN ? out.len : ERR_TEXT_LEN), (const char *) out.p);
     buf_release(&out);
     return st;
 }
 
 /* ST_OK: both may exist; ST_END: they are the same index. */
-static status compare_specs(struct op *op, const struct index_spec *wanted, const struct index_spec *existing, struct err *err) {
+static status compare_specs(struct op *op, const struct index_spec *wanted, const struct index_spec *existing,
+                            struct err *err) {
     bool is_same = index_spec_same(wanted, existing);
     if (slice_equal(wanted->name, existing->name)) {
         if (is_same) return ST_END;
-        return refuse(op, CODE_IndexKeySpecsConflict, "An existing index has the same name as the requested index. When index names are not specified, they are auto generated and can "
-                      "cause conflicts. Please refer to our documentation.", wanted->document, existing->document, err);
+        return refuse(op, CODE_IndexKeySpecsConflict,
+                      "An existing index has the same name as the requested index. When index names are not specified, "
+                      "they are auto generated and can "
+                      "cause conflicts. Please refer to our documentation.",
+                      wanted->document, existing->document, err);
     }
-    if (is_same) return RAISE_CODE(err, CODE_IndexOptionsConflict, "Index already exists with a different name: %.*s", (int) existing->name.len, (const char *) existing->name.p);
+    if (is_same)
+        return RAISE_CODE(err, CODE_IndexOptionsConflict, "Index already exists with a different name: %.*s",
+                          (int) existing->name.len, (const char *) existing->name.p);
     if (wanted->kind == INDEX_TEXT && existing->kind == INDEX_TEXT)
-        return refuse(op, CODE_IndexOptionsConflict, "only one text index per collection is allowed.", wanted->document, existing->document, err);
+        return refuse(op, CODE_IndexOptionsConflict, "only one text index per collection is allowed.", wanted->document,
+                      existing->document, err);
     return ST_OK;
 }
 
 /* ST_END: exists already. */
-static status check_existing(struct request *r, const struct collection *c, const struct index_spec *wanted, struct err *err) {
+static status check_existing(struct request *r, const struct collection *c, const struct index_spec *wanted,
+                             struct err *err) {
     for (uint32_t i = 0; c != NULL && i < c->index_count; i++) {
         const struct index *ix = &c->indexes[i];
         bool is_building = ix->state == INDEX_BUILDING;
-        if (is_building && !index_build_is_active(r->op->db, c->id, ix->id)) continue; /* a leftover, removed by register_new */
+        if (is_building && !index_build_is_active(r->op->db, c->id, ix->id))
+            continue; /* a leftover, removed by register_new */
         status st = compare_specs(r->op, wanted, &ix->spec, err);
         if (st == ST_END && is_building)
-            return RAISE_CODE(err, CODE_ConflictingOperationInProgress, "index %.*s is being built", (int) wanted->name.len, (const char *) wanted->name.p);
+            return RAISE_CODE(err, CODE_ConflictingOperationInProgress, "index %.*s is being built",
+                              (int) wanted->name.len, (const char *) wanted->name.p);
         if (st != ST_OK) return st;
     }
     return ST_OK;
@@ -80,7 +92,8 @@ static status keep_missing(struct request *r, const struct collection *c, struct
 
 static status remove_leftovers(struct request *r, struct kv_txn *txn, struct entry_edit *e, struct err *err) {
     for (uint32_t i = e->index_count; i-- > 0;)
-        if (e->indexes[i].state == INDEX_BUILDING && !index_build_is_active(r->op->db, e->id, e->indexes[i].id)) TRY(entry_index_remove(r->op, txn, e, i, err));
+        if (e->indexes[i].state == INDEX_BUILDING && !index_build_is_active(r->op->db, e->id, e->indexes[i].id))
+            TRY(entry_index_remove(r->op, txn, e, i, err));
     return ST_OK;
 }
 
@@ -88,9 +101,12 @@ static status remove_leftovers(struct request *r, struct kv_txn *txn, struct ent
 static status add_specs(struct request *r, struct entry_edit *e, enum index_state state, struct err *err) {
     uint32_t first = e->index_count;
     if (first + r->count >= COLLECTION_INDEXES_MAX)
-        return RAISE_CODE(err, CODE_CannotCreateIndex, "add index fails, too many indexes for %.*s.%.*s key:%.*s", (int) r->ns.db.len, (const char *) r->ns.db.p, (int) r->ns.coll.len,
+        return RAISE_CODE(err, CODE_CannotCreateIndex, "add index fails, too many indexes for %.*s.%.*s key:%.*s",
+                          (int) r->ns.db.len, (const char *) r->ns.db.p, (int) r->ns.coll.len,
                           (const char *) r->ns.coll.p, (int) r->specs[0].name.len, (const char *) r->specs[0].name.p);
-    for (uint32_t i = 0; i < r->count; i++) e->indexes[e->index_count++] = (struct entry_index){.id = e->next_index_id++, .state = state, .spec = r->specs[i].document};
+    for (uint32_t i = 0; i < r->count; i++)
+        e->indexes[e->index_count++] =
+            (struct entry_index){.id = e->next_index_id++, .state = state, .spec = r->specs[i].document};
     if (state == INDEX_READY) return ST_OK;
     for (uint32_t i = first; i < e->index_count; i++)
         if (r->specs[i - first].is_unique) e->indexes[i].log_id = e->next_index_id++;
@@ -137,7 +153,10 @@ static uint32_t ready_count(const struct collection *c) {
     return n;
 }
 
-struct counts { bool created; uint32_t before, after; };
+struct counts {
+    bool created;
+    uint32_t before, after;
+};
 
 static status register_request(struct request *r, struct index_build *b, struct counts *out, struct err *err) {
     struct ddl d;
@@ -158,12 +177,14 @@ static status register_request(struct request *r, struct index_build *b, struct 
     return st;
 }
 
-status catalog_create_indexes(struct op *op, struct ns ns, const struct bdoc *specs, uint32_t spec_count, void (*progress)(void *ctx, struct index_build_progress p), void *ctx,
-                              bool *created, uint32_t *before, uint32_t *after, struct err *err) {
+status catalog_create_indexes(struct op *op, struct ns ns, const struct bdoc *specs, uint32_t spec_count,
+                              void (*progress)(void *ctx, struct index_build_progress p), void *ctx, bool *created,
+                              uint32_t *before, uint32_t *after, struct err *err) {
     struct request r = {.op = op, .ns = ns};
     struct index_build b = {0};
     struct counts counts;
-    if (op->session_txn != NULL) return RAISE_CODE(err, CODE_OperationNotSupportedInTransaction, "Cannot create indexes in a transaction");
+    if (op->session_txn != NULL)
+        return RAISE_CODE(err, CODE_OperationNotSupportedInTransaction, "Cannot create indexes in a transaction");
     TRY(ns_check(ns, true, err));
     TRY(parse_specs(&r, specs, spec_count, err));
     TRY(register_request(&r, &b, &counts, err));
@@ -186,16 +207,21 @@ static status remove_named(struct op *op, struct ddl *d, struct entry_edit *e, s
         TRY(entry_index_remove(op, d->txn, e, i, err));
         found = true;
     }
-    return found ? ST_OK : RAISE_CODE(err, CODE_IndexNotFound, "index not found with name [%.*s]", (int) (name.len < 200 ? name.len : 200), (const char *) name.p);
+    return found ? ST_OK
+                 : RAISE_CODE(err, CODE_IndexNotFound, "index not found with name [%.*s]",
+                              (int) (name.len < 200 ? name.len : 200), (const char *) name.p);
 }
 
 status catalog_drop_index(struct op *op, struct ns ns, struct slice name, uint32_t *before, struct err *err) {
     struct ddl d;
     struct entry_edit e;
-    if (op->session_txn != NULL) return RAISE_CODE(err, CODE_OperationNotSupportedInTransaction, "Cannot drop indexes in a transaction");
+    if (op->session_txn != NULL)
+        return RAISE_CODE(err, CODE_OperationNotSupportedInTransaction, "Cannot drop indexes in a transaction");
     if (slice_equal(name, SLICE_LIT("_id_"))) return RAISE_CODE(err, CODE_InvalidOptions, "cannot drop _id index");
     status st = ddl_begin(op, ns, false, &d, err);
-    if (st == ST_NOT_FOUND) return RAISE_CODE(err, CODE_NamespaceNotFound, "ns not found %.*s.%.*s", (int) ns.db.len, (const char *) ns.db.p, (int) ns.coll.len, (const char *) ns.coll.p);
+    if (st == ST_NOT_FOUND)
+        return RAISE_CODE(err, CODE_NamespaceNotFound, "ns not found %.*s.%.*s", (int) ns.db.len,
+                          (const char *) ns.db.p, (int) ns.coll.len, (const char *) ns.coll.p);
     if (st != ST_OK) return st;
     uint32_t count = ready_count(d.c);
     entry_edit_init(&e, d.c);

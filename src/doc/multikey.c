@@ -38,7 +38,8 @@ static status load(struct multikey *m, struct kv_txn *txn, bool is_stored, struc
     TRY_OUT(kv_cursor_open(txn, &bounds, &cursor, err));
     for (st = kv_first(cursor, err); st == ST_OK; st = kv_next(cursor, err)) {
         struct slice key = kv_cursor_key(cursor);
-        if (key.len != lo.len + 2 || key.p[lo.len] >= INDEX_FIELDS_MAX || key.p[lo.len + 1] >= 64) TRY_OUT(RAISE(err, ST_CORRUPT, "the catalog is damaged: bad multikey flag"));
+        if (key.len != lo.len + 2 || key.p[lo.len] >= INDEX_FIELDS_MAX || key.p[lo.len + 1] >= 64)
+            TRY_OUT(RAISE(err, ST_CORRUPT, "the catalog is damaged: bad multikey flag"));
         uint64_t bit = (uint64_t) 1 << key.p[lo.len + 1];
         atomic_fetch_or(&m->bits[key.p[lo.len]], bit);
         if (is_stored) atomic_fetch_or(&m->stored[key.p[lo.len]], bit);
@@ -76,7 +77,8 @@ static struct multikey *install(struct db *db, struct multikey *m) {
     return winner;
 }
 
-status multikey_open(struct db *db, struct kv_txn *txn, uint64_t collection_id, uint64_t index_id, struct multikey **out, struct err *err) {
+status multikey_open(struct db *db, struct kv_txn *txn, uint64_t collection_id, uint64_t index_id,
+                     struct multikey **out, struct err *err) {
     status st = ST_OK;
     mutex_lock(&db->lock);
     struct multikey *m = find(db, collection_id, index_id);
@@ -122,7 +124,8 @@ void multikey_forget_all(struct db *db) {
     }
 }
 
-static status put_flag(struct op *op, struct kv_txn *txn, const struct collection *c, const struct index *ix, uint32_t field, unsigned component, struct err *err) {
+static status put_flag(struct op *op, struct kv_txn *txn, const struct collection *c, const struct index *ix,
+                       uint32_t field, unsigned component, struct err *err) {
     struct buf *key = &op->scratch.key;
     catalog_key_multikey(key, c->id, ix->id);
     buf_append_u8(key, (uint8_t) field);
@@ -131,20 +134,25 @@ static status put_flag(struct op *op, struct kv_txn *txn, const struct collectio
     return kv_put_blind(txn, buf_slice(key), SLICE_LIT(""), err);
 }
 
-status multikey_raise(struct op *op, struct kv_txn *txn, const struct collection *c, const struct index *ix, const uint64_t bits[INDEX_FIELDS_MAX], struct err *err) {
+status multikey_raise(struct op *op, struct kv_txn *txn, const struct collection *c, const struct index *ix,
+                      const uint64_t bits[INDEX_FIELDS_MAX], struct err *err) {
     struct multikey *m = ix->flags;
     for (uint32_t f = 0; f < ix->spec.field_count; f++) {
         if (bits[f] == 0) continue;
-        if ((bits[f] & ~atomic_load_explicit(&m->bits[f], memory_order_relaxed)) != 0) atomic_fetch_or(&m->bits[f], bits[f]);
+        if ((bits[f] & ~atomic_load_explicit(&m->bits[f], memory_order_relaxed)) != 0)
+            atomic_fetch_or(&m->bits[f], bits[f]);
         uint64_t unstored = bits[f] & ~atomic_load_explicit(&m->stored[f], memory_order_relaxed);
-        for (; unstored != 0; unstored &= unstored - 1) TRY(put_flag(op, txn, c, ix, f, (unsigned) __builtin_ctzll(unstored), err));
+        for (; unstored != 0; unstored &= unstored - 1)
+            TRY(put_flag(op, txn, c, ix, f, (unsigned) __builtin_ctzll(unstored), err));
     }
     return ST_OK;
 }
 
 static bool has_unstored(const struct index *ix) {
     for (uint32_t f = 0; f < ix->spec.field_count; f++)
-        if ((atomic_load_explicit(&ix->flags->bits[f], memory_order_relaxed) & ~atomic_load_explicit(&ix->flags->stored[f], memory_order_relaxed)) != 0) return true;
+        if ((atomic_load_explicit(&ix->flags->bits[f], memory_order_relaxed) &
+             ~atomic_load_explicit(&ix->flags->stored[f], memory_order_relaxed)) != 0)
+            return true;
     return false;
 }
 

@@ -19,19 +19,21 @@ struct multikey {
     atomic_uint ref_count;
     _Atomic uint64_t bits[INDEX_FIELDS_MAX];
     _Atomic uint64_t stored[INDEX_FIELDS_MAX]; /* known to be committed */
-    atomic_uint text_writes;                   /* of a text index: documents written since it was last looked after (upkeep.c) */
+    atomic_uint text_writes; /* of a text index: documents written since it was last looked after (upkeep.c) */
     atomic_bool is_due;
 };
 
 /* The flags of an index, referenced; loaded from the last committed state and from what txn sees when they are not in memory. */
-status multikey_open(struct db *db, struct kv_txn *txn, uint64_t collection_id, uint64_t index_id, struct multikey **out, struct err *err);
+status multikey_open(struct db *db, struct kv_txn *txn, uint64_t collection_id, uint64_t index_id,
+                     struct multikey **out, struct err *err);
 void multikey_unref(struct multikey *m); /* m may be NULL */
 /* Lets the table forget the flags of a dropped index. */
 void multikey_forget(struct db *db, uint64_t collection_id, uint64_t index_id);
 void multikey_forget_all(struct db *db);
 
 /* Raises the flags that a document's keys need and writes those not known to be committed. */
-status multikey_raise(struct op *op, struct kv_txn *txn, const struct collection *c, const struct index *ix, const uint64_t bits[INDEX_FIELDS_MAX], struct err *err);
+status multikey_raise(struct op *op, struct kv_txn *txn, const struct collection *c, const struct index *ix,
+                      const uint64_t bits[INDEX_FIELDS_MAX], struct err *err);
 /* Looks whether raised flags have been committed meanwhile, so that writers need not write them any more. */
 status multikey_refresh(struct op *op, const struct collection *c, struct err *err);
 

@@ -19,15 +19,20 @@ static bool has_part(struct slice s, struct slice part) { return memmem(s.p, s.l
 status ns_check(struct ns ns, bool for_write, struct err *err) {
     static const char forbidden[] = "/\\. \"$"; /* and its closing zero: NUL is forbidden, too */
     int db_len = (int) (ns.db.len < 300 ? ns.db.len : 300), coll_len = (int) (ns.coll.len < 300 ? ns.coll.len : 300);
-    const char *db = ns.db.len != 0 ? (const char *) ns.db.p : "", *coll = ns.coll.len != 0 ? (const char *) ns.coll.p : "";
+    const char *db = ns.db.len != 0 ? (const char *) ns.db.p : "",
+               *coll = ns.coll.len != 0 ? (const char *) ns.coll.p : "";
     if (ns.db.len == 0 || ns.db.len > DB_NAME_LEN_MAX || contains(ns.db, forbidden, sizeof(forbidden)))
         return RAISE_CODE(err, CODE_InvalidNamespace, "Invalid database name: '%.*s'", db_len, db);
     if (ns.coll.len == 0 || ns.coll.p[0] == '.' || contains(ns.coll, "$", sizeof("$")))
-        return RAISE_CODE(err, CODE_InvalidNamespace, "Invalid namespace specified '%.*s.%.*s'", db_len, db, coll_len, coll);
+        return RAISE_CODE(err, CODE_InvalidNamespace, "Invalid namespace specified '%.*s.%.*s'", db_len, db, coll_len,
+                          coll);
     if (ns.db.len + 1 + ns.coll.len > NS_LEN_MAX)
-        return RAISE_CODE(err, CODE_InvalidNamespace, "Fully qualified namespace is too long. Namespace: %.*s.%.*s Max: %d", db_len, db, coll_len, coll, NS_LEN_MAX);
+        return RAISE_CODE(err, CODE_InvalidNamespace,
+                          "Fully qualified namespace is too long. Namespace: %.*s.%.*s Max: %d", db_len, db, coll_len,
+                          coll, NS_LEN_MAX);
     if (for_write && (slice_starts_with(ns.coll, SLICE_LIT("system.")) || has_part(ns.coll, SLICE_LIT(".system."))))
-        return RAISE_CODE(err, CODE_InvalidNamespace, "Invalid system namespace: %.*s.%.*s", db_len, db, coll_len, coll);
+        return RAISE_CODE(err, CODE_InvalidNamespace, "Invalid system namespace: %.*s.%.*s", db_len, db, coll_len,
+                          coll);
     return ST_OK;
 }
 

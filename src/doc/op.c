@@ -29,8 +29,10 @@ static uint64_t now_ns(const struct op *op) {
 }
 
 status op_check(const struct op *op, struct err *err) {
-    if (op->cancelled != NULL && atomic_load_explicit(op->cancelled, memory_order_relaxed)) return RAISE(err, ST_INTERRUPTED, "operation was interrupted");
-    if (op->deadline_ns != 0 && now_ns(op) >= op->deadline_ns) return RAISE(err, ST_TIMEOUT, "operation exceeded time limit");
+    if (op->cancelled != NULL && atomic_load_explicit(op->cancelled, memory_order_relaxed))
+        return RAISE(err, ST_INTERRUPTED, "operation was interrupted");
+    if (op->deadline_ns != 0 && now_ns(op) >= op->deadline_ns)
+        return RAISE(err, ST_TIMEOUT, "operation exceeded time limit");
     return ST_OK;
 }
 

@@ -23,7 +23,7 @@ struct op_scratch {
 struct op {
     struct db *db;
     const struct mem *mem;
-    struct arena arena;           /* the statement's memory: freed with the op */
+    struct arena arena; /* the statement's memory: freed with the op */
     struct op_scratch scratch;
     uint64_t deadline_ns;         /* on the env's monotonic clock; 0: none (maxTimeMS) */
     const atomic_bool *cancelled; /* NULL, or set from another thread to stop the op */

@@ -14,14 +14,17 @@ static status check_id(struct bval id, struct err *err) {
     struct belem e;
     while (biter_next(&it, &e))
         if (e.name.len != 0 && e.name.p[0] == '$')
-            return RAISE_CODE(err, CODE_DollarPrefixedFieldName, "_id fields may not contain '$'-prefixed fields: %.*s is not valid for storage.",
+            return RAISE_CODE(err, CODE_DollarPrefixedFieldName,
+                              "_id fields may not contain '$'-prefixed fields: %.*s is not valid for storage.",
                               (int) (e.name.len < 100 ? e.name.len : 100), (const char *) e.name.p);
     return ST_OK;
 }
 
 static bool is_id(struct slice name) { return name.len == 3 && memcmp(name.p, "_id", 3) == 0; }
 
-static bool is_empty_timestamp(struct belem e) { return e.value.type == B_TIMESTAMP && bval_timestamp(e.value) == 0 && !is_id(e.name); }
+static bool is_empty_timestamp(struct belem e) {
+    return e.value.type == B_TIMESTAMP && bval_timestamp(e.value) == 0 && !is_id(e.name);
+}
 
 struct survey {
     struct bval id;
@@ -35,7 +38,8 @@ static status survey(struct bdoc doc, struct survey *out, struct err *err) {
     *out = (struct survey){.id = BVAL_MISSING};
     for (; biter_next(&it, &e); is_first = false) {
         if (is_id(e.name)) {
-            if (out->id.type != B_MISSING) return RAISE_CODE(err, CODE_BadValue, "can't have multiple _id fields in one document");
+            if (out->id.type != B_MISSING)
+                return RAISE_CODE(err, CODE_BadValue, "can't have multiple _id fields in one document");
             out->id = e.value;
             out->id_is_first = is_first;
         } else if (is_empty_timestamp(e)) {
@@ -46,7 +50,8 @@ static status survey(struct bdoc doc, struct survey *out, struct err *err) {
 }
 
 /* The document anew in `buf`: _id first, empty timestamps filled in. */
-static status rewrite(struct op *op, struct bdoc doc, struct bval id, struct buf *buf, struct bdoc *out, struct err *err) {
+static status rewrite(struct op *op, struct bdoc doc, struct bval id, struct buf *buf, struct bdoc *out,
+                      struct err *err) {
     struct bbuild b;
     struct biter it = biter_of(doc);
     struct belem e;
@@ -86,10 +91,13 @@ static status prepend_id(struct op *op, struct bdoc doc, struct buf *buf, struct
 
 status collection_prepare(struct op *op, struct bdoc doc, struct buf *buf, struct bdoc *out, struct err *err) {
     struct survey s;
-    if (doc.len > BSON_LEN_MAX) return RAISE_CODE(err, CODE_BadValue, "object to insert too large. size in bytes: %u, max size: %u", doc.len, BSON_LEN_MAX);
+    if (doc.len > BSON_LEN_MAX)
+        return RAISE_CODE(err, CODE_BadValue, "object to insert too large. size in bytes: %u, max size: %u", doc.len,
+                          BSON_LEN_MAX);
     TRY(bson_check(doc.p, doc.len, BSON_CHECK_UTF8, &doc, err));
     TRY(survey(doc, &s, err));
-    if (s.has_empty_timestamp || (s.id.type != B_MISSING && !s.id_is_first)) return rewrite(op, doc, s.id, buf, out, err);
+    if (s.has_empty_timestamp || (s.id.type != B_MISSING && !s.id_is_first))
+        return rewrite(op, doc, s.id, buf, out, err);
     if (s.id.type == B_MISSING) return prepend_id(op, doc, buf, out, err);
     *out = doc;
     return ST_OK;

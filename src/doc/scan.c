@@ -10,12 +10,14 @@
 /* Stored documents went through bson_check when they came in and are checksummed below; length and end are looked at all the same,
  * since a file may be hostile. */
 static status doc_of(struct slice value, struct bdoc *out, struct err *err) {
-    if (value.len < 5 || value.len > UINT32_MAX || get_le32(value.p) != value.len || value.p[value.len - 1] != 0) return RAISE(err, ST_CORRUPT, "a stored document is damaged");
+    if (value.len < 5 || value.len > UINT32_MAX || get_le32(value.p) != value.len || value.p[value.len - 1] != 0)
+        return RAISE(err, ST_CORRUPT, "a stored document is damaged");
     *out = (struct bdoc){value.p, (uint32_t) value.len};
     return ST_OK;
 }
 
-status record_get_at(struct kv_txn *txn, const struct collection *c, struct slice locator, struct buf *key_scratch, struct kv_value *out, struct err *err) {
+status record_get_at(struct kv_txn *txn, const struct collection *c, struct slice locator, struct buf *key_scratch,
+                     struct kv_value *out, struct err *err) {
     struct bdoc d;
     buf_clear(key_scratch);
     buf_append_slice(key_scratch, c->prefix);
@@ -27,7 +29,8 @@ status record_get_at(struct kv_txn *txn, const struct collection *c, struct slic
     return st;
 }
 
-status record_get(struct kv_txn *txn, const struct collection *c, struct bval id, struct buf *key_scratch, struct kv_value *out, struct err *err) {
+status record_get(struct kv_txn *txn, const struct collection *c, struct bval id, struct buf *key_scratch,
+                  struct kv_value *out, struct err *err) {
     struct bdoc d;
     buf_clear(key_scratch);
     buf_append_slice(key_scratch, c->prefix);
@@ -41,9 +44,14 @@ status record_get(struct kv_txn *txn, const struct collection *c, struct bval id
 
 /* --- many at once --- */
 
-struct wanted { struct slice key; size_t place; };
+struct wanted {
+    struct slice key;
+    size_t place;
+};
 
-static int compare_wanted(const void *a, const void *b) { return slice_compare(((const struct wanted *) a)->key, ((const struct wanted *) b)->key); }
+static int compare_wanted(const void *a, const void *b) {
+    return slice_compare(((const struct wanted *) a)->key, ((const struct wanted *) b)->key);
+}
 
 static bool is_sorted(const struct slice *locators, size_t n) {
     for (size_t i = 1; i < n; i++)
@@ -51,7 +59,8 @@ static bool is_sorted(const struct slice *locators, size_t n) {
     return true;
 }
 
-static status get_sorted(struct kv_txn *txn, size_t n, const struct wanted *wanted, struct slice *keys, struct kv_value *values, struct kv_value *out, struct err *err) {
+static status get_sorted(struct kv_txn *txn, size_t n, const struct wanted *wanted, struct slice *keys,
+                         struct kv_value *values, struct kv_value *out, struct err *err) {
     struct bdoc d;
     status st = ST_OK;
     for (size_t i = 0; i < n; i++) keys[i] = wanted[i].key;
@@ -65,7 +74,8 @@ static status get_sorted(struct kv_txn *txn, size_t n, const struct wanted *want
     return st;
 }
 
-status record_get_many(struct op *op, struct kv_txn *txn, const struct collection *c, const struct slice *locators, size_t n, struct kv_value *out, struct err *err) {
+status record_get_many(struct op *op, struct kv_txn *txn, const struct collection *c, const struct slice *locators,
+                       size_t n, struct kv_value *out, struct err *err) {
     struct arena_mark mark = arena_mark(&op->arena);
     struct wanted *wanted = arena_array(&op->arena, struct wanted, n);
     struct slice *keys = arena_array(&op->arena, struct slice, n);
@@ -92,9 +102,10 @@ out:
 struct range_scan {
     const struct mem *mem;
     struct kv_cursor *cursor;
-    struct buf lo, hi;       /* full keys; the range now */
+    struct buf lo, hi; /* full keys; the range now */
     size_t prefix_len;
-    bool backward, is_placed, is_narrow; /* narrow: the range is within the cursor's own bounds, so each key is compared */
+    bool backward, is_placed,
+        is_narrow; /* narrow: the range is within the cursor's own bounds, so each key is compared */
 };
 
 /* The keys prefix+lo and prefix+hi, an open end being that of the prefix. */
@@ -110,7 +121,8 @@ static status set_range(struct range_scan *s, struct slice prefix, struct slice 
     return s->lo.failed || s->hi.failed ? RAISE(err, ST_NOMEM, "scan") : ST_OK;
 }
 
-static status range_open(struct range_scan *s, struct op *op, struct kv_txn *txn, struct slice prefix, struct slice lo, struct slice hi, bool backward, struct err *err) {
+static status range_open(struct range_scan *s, struct op *op, struct kv_txn *txn, struct slice prefix, struct slice lo,
+                         struct slice hi, bool backward, struct err *err) {
     *s = (struct range_scan){.mem = op->mem, .prefix_len = prefix.len, .backward = backward};
     buf_init(&s->lo, op->mem);
     buf_init(&s->hi, op->mem);
@@ -130,7 +142,9 @@ static bool is_inside(const struct range_scan *s) {
     return s->backward ? slice_compare(key, buf_slice(&s->lo)) >= 0 : slice_compare(key, buf_slice(&s->hi)) < 0;
 }
 
-static status end_outside(struct range_scan *s, status st) { return st == ST_OK && s->is_narrow && !is_inside(s) ? ST_END : st; }
+static status end_outside(struct range_scan *s, status st) {
+    return st == ST_OK && s->is_narrow && !is_inside(s) ? ST_END : st;
+}
 
 /* The last entry below key. */
 static status seek_below(struct range_scan *s, struct slice key, struct err *err) {
@@ -154,7 +168,8 @@ struct record_scan {
     bool at_end;
 };
 
-status record_scan_open(struct op *op, struct kv_txn *txn, const struct collection *c, struct slice lo, struct slice hi, bool backward, struct record_scan **out, struct err *err) {
+status record_scan_open(struct op *op, struct kv_txn *txn, const struct collection *c, struct slice lo, struct slice hi,
+                        bool backward, struct record_scan **out, struct err *err) {
     struct record_scan *s = mem_new(op->mem, struct record_scan);
     if (s == NULL) return RAISE(err, ST_NOMEM, "scan");
     status st = range_open(&s->range, op, txn, c->prefix, lo, hi, backward, err);
@@ -195,7 +210,8 @@ struct index_scan {
     bool at_end;
 };
 
-status index_scan_open(struct op *op, struct kv_txn *txn, const struct collection *c, const struct index *ix, bool backward, struct index_scan **out, struct err *err) {
+status index_scan_open(struct op *op, struct kv_txn *txn, const struct collection *c, const struct index *ix,
+                       bool backward, struct index_scan **out, struct err *err) {
     (void) c;
     struct index_scan *s = mem_new(op->mem, struct index_scan);
     if (s == NULL) return RAISE(err, ST_NOMEM, "scan");
@@ -215,10 +231,12 @@ status index_scan_range(struct index_scan *s, struct slice lo, struct slice hi, 
 }
 
 static status bad_entry(const struct index *ix, struct err *err) {
-    return RAISE(err, ST_CORRUPT, "an entry of index %.*s is damaged", (int) ix->spec.name.len, (const char *) ix->spec.name.p);
+    return RAISE(err, ST_CORRUPT, "an entry of index %.*s is damaged", (int) ix->spec.name.len,
+                 (const char *) ix->spec.name.p);
 }
 
-status index_entry_split(const struct index *ix, struct slice key, struct slice value, struct index_entry *out, struct err *err) {
+status index_entry_split(const struct index *ix, struct slice key, struct slice value, struct index_entry *out,
+                         struct err *err) {
     if (ix->spec.is_unique) {
         uint64_t len;
         size_t n = varint_get(value.p, value.p + value.len, &len);
@@ -242,7 +260,8 @@ static status entry_at(struct index_scan *s, status st, struct index_entry *out,
     if (st != ST_OK) return st;
     TRY(kv_cursor_value(s->range.cursor, &value, err));
     key = kv_cursor_key(s->range.cursor);
-    return index_entry_split(s->ix, slice_of(key.p + s->range.prefix_len, key.len - s->range.prefix_len), value, out, err);
+    return index_entry_split(s->ix, slice_of(key.p + s->range.prefix_len, key.len - s->range.prefix_len), value, out,
+                             err);
 }
 
 status index_scan_next(struct index_scan *s, struct index_entry *out, struct err *err) {
@@ -277,7 +296,8 @@ void index_scan_close(struct index_scan *s) {
 
 /* --- estimates --- */
 
-static status estimate(struct kv_txn *txn, const struct mem *mem, struct slice prefix, struct slice lo, struct slice hi, struct kv_estimate *out, struct err *err) {
+static status estimate(struct kv_txn *txn, const struct mem *mem, struct slice prefix, struct slice lo, struct slice hi,
+                       struct kv_estimate *out, struct err *err) {
     struct kv_estimate e = {0};
     struct range_scan s = {0};
     buf_init(&s.lo, mem);
@@ -291,21 +311,24 @@ static status estimate(struct kv_txn *txn, const struct mem *mem, struct slice p
     return st;
 }
 
-status index_estimate(struct kv_txn *txn, const struct collection *c, const struct index *ix, struct slice lo, struct slice hi, uint64_t *entries, struct err *err) {
+status index_estimate(struct kv_txn *txn, const struct collection *c, const struct index *ix, struct slice lo,
+                      struct slice hi, uint64_t *entries, struct err *err) {
     struct kv_estimate e = {0};
     TRY(estimate(txn, c->mem, ix->prefix, lo, hi, &e, err));
     *entries = e.entries;
     return ST_OK;
 }
 
-status record_estimate(struct kv_txn *txn, const struct collection *c, struct slice lo, struct slice hi, uint64_t *entries, struct err *err) {
+status record_estimate(struct kv_txn *txn, const struct collection *c, struct slice lo, struct slice hi,
+                       uint64_t *entries, struct err *err) {
     struct kv_estimate e = {0};
     TRY(estimate(txn, c->mem, c->prefix, lo, hi, &e, err));
     *entries = e.entries;
     return ST_OK;
 }
 
-status index_size(struct kv_txn *txn, const struct collection *c, const struct index *ix, uint64_t *bytes, struct err *err) {
+status index_size(struct kv_txn *txn, const struct collection *c, const struct index *ix, uint64_t *bytes,
+                  struct err *err) {
     struct kv_estimate e = {0};
     TRY(estimate(txn, c->mem, ix->prefix, SLICE_NONE, SLICE_NONE, &e, err));
     *bytes = e.bytes;

@@ -13,7 +13,9 @@
 #define INSERTION_LEN 16
 
 /* The key's bytes follow, then the value's. */
-struct record { uint32_t key_len, value_len, tail; };
+struct record {
+    uint32_t key_len, value_len, tail;
+};
 
 struct item {
     uint64_t head;
@@ -28,7 +30,7 @@ struct source {
 
 struct entry_sort {
     const struct mem *mem;
-    size_t memory_max, skip;      /* skip: bytes of the shared prefix */
+    size_t memory_max, skip; /* skip: bytes of the shared prefix */
     struct kv_txn *snapshot;
     struct buf run_prefix, key, value;
     struct arena arena;
@@ -36,16 +38,19 @@ struct entry_sort {
     size_t item_count, item_cap, at;
     uint64_t count;
     uint32_t run_count;
-    struct source *sources;       /* a heap by key once finished */
-    uint32_t source_count;        /* still with entries */
+    struct source *sources; /* a heap by key once finished */
+    uint32_t source_count;  /* still with entries */
     bool is_started;
 };
 
 static const uint8_t *record_bytes(const struct record *r) { return (const uint8_t *) (r + 1); }
 static struct slice record_key(const struct record *r) { return slice_of(record_bytes(r), r->key_len); }
-static struct slice record_value(const struct record *r) { return slice_of(record_bytes(r) + r->key_len, r->value_len); }
+static struct slice record_value(const struct record *r) {
+    return slice_of(record_bytes(r) + r->key_len, r->value_len);
+}
 
-status entry_sort_new(const struct mem *mem, size_t memory_max, struct kv_txn *snapshot, struct slice run_prefix, struct entry_sort **out, struct err *err) {
+status entry_sort_new(const struct mem *mem, size_t memory_max, struct kv_txn *snapshot, struct slice run_prefix,
+                      struct entry_sort **out, struct err *err) {
     struct entry_sort *s = mem_new(mem, struct entry_sort);
     if (s == NULL) return RAISE(err, ST_NOMEM, "sorting index entries");
     s->mem = mem;
@@ -112,7 +117,8 @@ static void merge(const struct item *a, size_t a_count, const struct item *b, si
 
 static status sort_items(struct entry_sort *s, struct err *err) {
     size_t n = s->item_count;
-    for (size_t i = 0; i < n; i += INSERTION_LEN) sort_short(s->items + i, n - i < INSERTION_LEN ? n - i : INSERTION_LEN);
+    for (size_t i = 0; i < n; i += INSERTION_LEN)
+        sort_short(s->items + i, n - i < INSERTION_LEN ? n - i : INSERTION_LEN);
     if (n <= INSERTION_LEN) return ST_OK;
     struct item *other = mem_alloc(s->mem, n * sizeof(*other)), *from = s->items, *to = other;
     if (other == NULL) return RAISE(err, ST_NOMEM, "sorting index entries");
@@ -152,7 +158,8 @@ static status spill_item(struct entry_sort *s, struct kv_bulk *bulk, const struc
 /* Sorts what is in memory and loads it as the next run. */
 static status spill(struct entry_sort *s, struct err *err) {
     struct kv_bulk *bulk = NULL;
-    if (s->run_count == RUNS_MAX) return RAISE(err, ST_TOO_LARGE, "too many runs in the sort of an index build: more memory is needed");
+    if (s->run_count == RUNS_MAX)
+        return RAISE(err, ST_TOO_LARGE, "too many runs in the sort of an index build: more memory is needed");
     TRY(sort_items(s, err));
     TRY(kv_bulk_begin(s->snapshot, &bulk, err));
     for (size_t i = 0; i < s->item_count; i++) {
@@ -168,14 +175,18 @@ static status spill(struct entry_sort *s, struct err *err) {
     return ST_OK;
 }
 
-status entry_sort_add(struct entry_sort *s, struct slice prefix, struct slice key, struct slice tail, struct slice value, struct err *err) {
+status entry_sort_add(struct entry_sort *s, struct slice prefix, struct slice key, struct slice tail,
+                      struct slice value, struct err *err) {
     size_t key_len = prefix.len + key.len + tail.len;
-    if (key_len > KV_KEY_LEN_MAX || value.len > KV_VALUE_LEN_MAX) return RAISE(err, ST_TOO_LARGE, "index entry too large");
+    if (key_len > KV_KEY_LEN_MAX || value.len > KV_VALUE_LEN_MAX)
+        return RAISE(err, ST_TOO_LARGE, "index entry too large");
     size_t len = sizeof(struct record) + key_len + value.len;
-    if (s->item_count != 0 && s->arena.used + len + 2 * s->item_cap * sizeof(struct item) > s->memory_max) TRY(spill(s, err));
+    if (s->item_count != 0 && s->arena.used + len + 2 * s->item_cap * sizeof(struct item) > s->memory_max)
+        TRY(spill(s, err));
     struct record *r = arena_alloc(&s->arena, len);
     void *items = s->items;
-    if (r == NULL || !mem_grow(s->mem, &items, &s->item_cap, s->item_count + 1, sizeof(*s->items))) return RAISE(err, ST_NOMEM, "sorting index entries");
+    if (r == NULL || !mem_grow(s->mem, &items, &s->item_cap, s->item_count + 1, sizeof(*s->items)))
+        return RAISE(err, ST_NOMEM, "sorting index entries");
     s->items = items;
     *r = (struct record){(uint32_t) key_len, (uint32_t) value.len, (uint32_t) tail.len};
     uint8_t *p = (uint8_t *) (r + 1);
@@ -219,7 +230,8 @@ static status open_source(struct entry_sort *s, uint32_t run, struct err *err) {
     buf_append_slice(&hi, buf_slice(&s->key));
     start_run_key(s, run);
     struct kv_bounds bounds = {buf_slice(&s->key), buf_slice(&hi)};
-    status st = s->key.failed || hi.failed ? RAISE(err, ST_NOMEM, "sorting index entries") : kv_cursor_open(s->snapshot, &bounds, &src->cursor, err);
+    status st = s->key.failed || hi.failed ? RAISE(err, ST_NOMEM, "sorting index entries")
+                                           : kv_cursor_open(s->snapshot, &bounds, &src->cursor, err);
     if (st == ST_OK) {
         s->source_count++;
         st = kv_first(src->cursor, err);

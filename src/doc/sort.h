@@ -21,10 +21,12 @@ struct sort_entry {
 struct entry_sort;
 
 /* run_prefix is copied. memory_max: of entries in memory. */
-status entry_sort_new(const struct mem *mem, size_t memory_max, struct kv_txn *snapshot, struct slice run_prefix, struct entry_sort **out, struct err *err);
+status entry_sort_new(const struct mem *mem, size_t memory_max, struct kv_txn *snapshot, struct slice run_prefix,
+                      struct entry_sort **out, struct err *err);
 void entry_sort_free(struct entry_sort *s); /* s may be NULL */
 /* Copies the key, given in three parts, and the value. May write a run. */
-status entry_sort_add(struct entry_sort *s, struct slice prefix, struct slice key, struct slice tail, struct slice value, struct err *err);
+status entry_sort_add(struct entry_sort *s, struct slice prefix, struct slice key, struct slice tail,
+                      struct slice value, struct err *err);
 status entry_sort_finish(struct entry_sort *s, struct err *err);
 /* The next entry in key order; until the next call. ST_END. */
 status entry_sort_next(struct entry_sort *s, struct sort_entry *out, struct err *err);

@@ -58,7 +58,9 @@ static void push_due(struct upkeep *u, struct due *d) {
 
 void upkeep_note_text(struct db *db, struct collection *c, const struct index *ix) {
     struct multikey *m = ix->flags;
-    if (atomic_fetch_add_explicit(&m->text_writes, 1, memory_order_relaxed) + 1 < TEXT_DUE_AFTER || ix->state != INDEX_READY) return;
+    if (atomic_fetch_add_explicit(&m->text_writes, 1, memory_order_relaxed) + 1 < TEXT_DUE_AFTER ||
+        ix->state != INDEX_READY)
+        return;
     if (atomic_exchange(&m->is_due, true)) return;
     struct due *d = mem_new(db->mem, struct due);
     if (d == NULL) {
@@ -71,7 +73,8 @@ void upkeep_note_text(struct db *db, struct collection *c, const struct index *i
 }
 
 /* The index as it is now. ST_NOT_FOUND when it is gone. */
-static status find_index(struct op *op, struct kv_txn *txn, const struct due *d, struct collection **c, struct index **out, struct err *err) {
+static status find_index(struct op *op, struct kv_txn *txn, const struct due *d, struct collection **c,
+                         struct index **out, struct err *err) {
     TRY(catalog_find(op, txn, d->c->ns, c, err));
     for (uint32_t i = 0; (*c)->id == d->c->id && i < (*c)->index_count; i++) {
         if ((*c)->indexes[i].id != d->index_id || (*c)->indexes[i].state != INDEX_READY) continue;
@@ -149,4 +152,6 @@ static void *run(void *ctx) {
     return NULL;
 }
 
-status db_upkeep_start(struct db *db, struct err *err) { return db->is_read_only ? ST_OK : thread_start(&db->upkeep.thread, run, db, err); }
+status db_upkeep_start(struct db *db, struct err *err) {
+    return db->is_read_only ? ST_OK : thread_start(&db->upkeep.thread, run, db, err);
+}

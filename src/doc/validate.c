@@ -26,7 +26,7 @@ struct validator {
     struct text_checker **texts;           /* per index; NULL: no text index */
     int64_t bytes;
     struct buf key, value, text;
-    struct arena arena;                    /* of one document */
+    struct arena arena; /* of one document */
 };
 
 /* `what`, then the _id that a locator stands for. */
@@ -37,7 +37,8 @@ static void fault(struct validator *v, const struct index *ix, struct slice loca
     buf_init(&decoded, v->op->mem);
     buf_clear(&v->text);
     buf_append_format(&v->text, "%s.%s", (const char *) v->c->ns.db.p, (const char *) v->c->ns.coll.p);
-    if (ix != NULL) buf_append_format(&v->text, ", index %.*s", (int) ix->spec.name.len, (const char *) ix->spec.name.p);
+    if (ix != NULL)
+        buf_append_format(&v->text, ", index %.*s", (int) ix->spec.name.len, (const char *) ix->spec.name.p);
     if (locator.len != 0 && key_decode_field(&rest, false, NULL, &decoded, &id, NULL) == ST_OK) {
         buf_append_slice(&v->text, SLICE_LIT(", _id: "));
         bval_dump(id, &v->text);
@@ -50,13 +51,15 @@ static void fault(struct validator *v, const struct index *ix, struct slice loca
 
 /* --- documents and their keys --- */
 
-static bool is_entry_right(struct validator *v, const struct index *ix, struct slice stored, struct slice locator, struct slice side, struct slice id_side) {
+static bool is_entry_right(struct validator *v, const struct index *ix, struct slice stored, struct slice locator,
+                           struct slice side, struct slice id_side) {
     buf_clear(&v->value);
     index_entry_value(&v->value, ix->spec.is_unique, locator, side, id_side);
     return !v->value.failed && slice_equal(stored, buf_slice(&v->value));
 }
 
-static status check_key(struct validator *v, uint32_t at, struct slice locator, const struct index_key *k, struct slice id_side, struct err *err) {
+static status check_key(struct validator *v, uint32_t at, struct slice locator, const struct index_key *k,
+                        struct slice id_side, struct err *err) {
     const struct index *ix = &v->c->indexes[at];
     struct kv_value stored = KV_VALUE_INIT;
     buf_clear(&v->key);
@@ -71,7 +74,9 @@ static status check_key(struct validator *v, uint32_t at, struct slice locator, 
     if (is_right) return ST_OK;
     v->report.missing_entries++;
     v->missing_counts[at]++;
-    fault(v, ix, locator, st == ST_OK ? "the index entry of a key is another document's or has other side bits" : "a key of the document is not in the index");
+    fault(v, ix, locator,
+          st == ST_OK ? "the index entry of a key is another document's or has other side bits"
+                      : "a key of the document is not in the index");
     return ST_OK;
 }
 
@@ -81,7 +86,8 @@ static bool is_flagged(const struct index *ix, const struct key_set *set) {
     return true;
 }
 
-static status check_index_keys(struct validator *v, uint32_t at, struct bdoc doc, struct slice locator, struct slice id_side, struct err *err) {
+static status check_index_keys(struct validator *v, uint32_t at, struct bdoc doc, struct slice locator,
+                               struct slice id_side, struct err *err) {
     const struct index *ix = &v->c->indexes[at];
     struct key_set *set = arena_alloc(&v->arena, sizeof(*set));
     if (set == NULL) return RAISE(err, ST_NOMEM, "validating");
@@ -125,7 +131,8 @@ static status check_document(struct validator *v, struct bdoc doc, struct slice 
     for (uint32_t i = 0; st == ST_OK && i < v->c->index_count; i++) {
         const struct index *ix = &v->c->indexes[i];
         if (v->texts[i] != NULL) st = text_checker_add(v->texts[i], locator, doc, err);
-        else if (ix->state == INDEX_READY && ix->spec.kind == INDEX_ORDERED) st = check_index_keys(v, i, doc, locator, buf_slice(&side), err);
+        else if (ix->state == INDEX_READY && ix->spec.kind == INDEX_ORDERED)
+            st = check_index_keys(v, i, doc, locator, buf_slice(&side), err);
     }
     buf_release(&side);
     return st;
@@ -166,7 +173,9 @@ static status check_entry(struct validator *v, const struct index *ix, const str
     if (status_failed(st) && st != ST_INVALID) return st;
     if (is_right) return ST_OK;
     v->report.extra_entries++;
-    fault(v, ix, e->locator, st == ST_NOT_FOUND ? "an index entry leads to no document" : "an index entry has a key that its document has not");
+    fault(v, ix, e->locator,
+          st == ST_NOT_FOUND ? "an index entry leads to no document"
+                             : "an index entry has a key that its document has not");
     return ST_OK;
 }
 
@@ -243,7 +252,8 @@ static status run(struct validator *v, struct err *err) {
     v->key_counts = arena_array(&v->op->arena, uint64_t, v->c->index_count + 1);
     v->missing_counts = arena_array(&v->op->arena, uint64_t, v->c->index_count + 1);
     v->texts = arena_array(&v->op->arena, struct text_checker *, v->c->index_count + 1);
-    if (v->key_counts == NULL || v->missing_counts == NULL || v->texts == NULL) return RAISE(err, ST_NOMEM, "validating");
+    if (v->key_counts == NULL || v->missing_counts == NULL || v->texts == NULL)
+        return RAISE(err, ST_NOMEM, "validating");
     TRY(begin_texts(v, err));
     TRY(check_documents(v, err));
     TRY(finish_texts(v, err));
@@ -251,7 +261,9 @@ static status run(struct validator *v, struct err *err) {
     return check_counters(v, err);
 }
 
-status collection_validate(struct op *op, struct kv_txn *txn, struct collection *c, void (*found)(void *ctx, const char *text), void *ctx, struct validate_report *out, struct err *err) {
+status collection_validate(struct op *op, struct kv_txn *txn, struct collection *c,
+                           void (*found)(void *ctx, const char *text), void *ctx, struct validate_report *out,
+                           struct err *err) {
     struct validator v = {.op = op, .txn = txn, .c = c, .found = found, .ctx = ctx};
     arena_init(&v.arena, op->mem);
     buf_init(&v.key, op->mem);

@@ -10,6 +10,8 @@ struct validate_report {
     uint64_t documents, invalid_documents, keys, missing_entries, extra_entries, count_mismatches;
 };
 /* Calls `found` for each fault with a text that names collection, index and _id. ST_OK also when faults were found. */
-status collection_validate(struct op *op, struct kv_txn *txn, struct collection *c, void (*found)(void *ctx, const char *text), void *ctx, struct validate_report *out, struct err *err);
+status collection_validate(struct op *op, struct kv_txn *txn, struct collection *c,
+                           void (*found)(void *ctx, const char *text), void *ctx, struct validate_report *out,
+                           struct err *err);
 
 #endif

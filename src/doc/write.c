@@ -36,7 +36,8 @@ static status check_current(struct op *op, struct kv_txn *txn, struct collection
     bool is_current = st == ST_OK && seen->id == c->id && seen->version == c->version;
     collection_unref(seen);
     if (st == ST_NOT_FOUND || (st == ST_OK && !is_current)) {
-        st = RAISE(err, ST_STALE, "collection %s.%s has changed", (const char *) c->ns.db.p, (const char *) c->ns.coll.p);
+        st = RAISE(err, ST_STALE, "collection %s.%s has changed", (const char *) c->ns.db.p,
+                   (const char *) c->ns.coll.p);
         if (err != NULL) err->labels |= ERR_TRANSIENT;
     }
     return st;
@@ -73,8 +74,10 @@ static status refuse_new_id(struct op *op, struct bval id, struct err *err) {
     buf_clear(text);
     bval_dump(id, text);
     if (text->failed) return RAISE(err, ST_NOMEM, "writing a document");
-    return RAISE_CODE(err, CODE_ImmutableField, "After applying the update, the (immutable) field '_id' was found to have been altered to _id: %.*s",
-                      (int) (text->len < 300 ? text->len : 300), (const char *) text->p);
+    return RAISE_CODE(
+        err, CODE_ImmutableField,
+        "After applying the update, the (immutable) field '_id' was found to have been altered to _id: %.*s",
+        (int) (text->len < 300 ? text->len : 300), (const char *) text->p);
 }
 
 /* Locator and side bits of the _id. */
@@ -145,7 +148,8 @@ static status diff_index(struct change *ch, const struct index *ix, struct index
     if (ch->old_doc.p != NULL) TRY(keygen(&ix->spec, ch->old_doc, arena, before, err));
     if (ch->new_doc.p != NULL) TRY(keygen(&ix->spec, ch->new_doc, arena, after, err));
     out->multikey = ch->new_doc.p != NULL ? after->multikey : NULL;
-    if (before->count != 0 && after->count != 0 && !ch->id_changed) return key_set_diff(before, after, arena, &out->diff, err);
+    if (before->count != 0 && after->count != 0 && !ch->id_changed)
+        return key_set_diff(before, after, arena, &out->diff, err);
     if (before->count != 0) out->diff.remove = before->keys, out->diff.remove_count = before->count;
     if (after->count != 0) out->diff.add = after->keys, out->diff.add_count = after->count;
     return ST_OK;
@@ -184,7 +188,8 @@ static status write_record(struct change *ch, struct err *err) {
     return kv_put(ch->txn, buf_slice(key), slice_of(ch->new_doc.p, ch->new_doc.len), err);
 }
 
-static status make_key(struct change *ch, const struct index *ix, struct slice fields, struct slice *out, struct err *err) {
+static status make_key(struct change *ch, const struct index *ix, struct slice fields, struct slice *out,
+                       struct err *err) {
     struct buf *key = &ch->op->scratch.key;
     buf_clear(key);
     index_entry_key(key, ix->prefix, ix->spec.is_unique, fields, ch->locator);
@@ -258,7 +263,8 @@ static status write_index(struct change *ch, const struct index *ix, const struc
 
 static status write_counters(struct change *ch, struct err *err) {
     int64_t count = (ch->new_doc.p != NULL) - (ch->old_doc.p != NULL);
-    int64_t bytes = (ch->new_doc.p != NULL ? (int64_t) ch->new_doc.len : 0) - (ch->old_doc.p != NULL ? (int64_t) ch->old_doc.len : 0);
+    int64_t bytes = (ch->new_doc.p != NULL ? (int64_t) ch->new_doc.len : 0) -
+        (ch->old_doc.p != NULL ? (int64_t) ch->old_doc.len : 0);
     if (count != 0) TRY(kv_add(ch->txn, ch->c->count_key, count, err));
     return bytes != 0 ? kv_add(ch->txn, ch->c->bytes_key, bytes, err) : ST_OK;
 }
@@ -269,7 +275,8 @@ static status apply(struct change *ch, struct err *err) {
     return write_counters(ch, err);
 }
 
-status collection_write(struct op *op, struct kv_txn *txn, struct collection *c, struct bdoc old_doc, struct bdoc new_doc, const struct write_paths *paths, struct err *err) {
+status collection_write(struct op *op, struct kv_txn *txn, struct collection *c, struct bdoc old_doc,
+                        struct bdoc new_doc, const struct write_paths *paths, struct err *err) {
     struct change ch = {.op = op, .txn = txn, .c = c, .old_doc = old_doc, .new_doc = new_doc};
     if (new_doc.p != NULL && new_doc.len > BSON_LEN_MAX)
         return RAISE(err, ST_TOO_LARGE, "Resulting document after update is larger than %u", BSON_LEN_MAX);
@@ -294,7 +301,8 @@ static status read_counter(struct kv_txn *txn, struct slice key, int64_t *out, s
     return st == ST_NOT_FOUND ? ST_OK : st;
 }
 
-status collection_stat(struct op *op, struct kv_txn *txn, struct collection *c, struct collection_stat *out, struct err *err) {
+status collection_stat(struct op *op, struct kv_txn *txn, struct collection *c, struct collection_stat *out,
+                       struct err *err) {
     (void) op;
     struct collection_stat s;
     TRY(read_counter(txn, c->count_key, &s.documents, err));

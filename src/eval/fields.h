@@ -34,16 +34,14 @@ static inline struct field_scan field_scan_of(struct bdoc d) { return (struct fi
 
 static inline bool field_is(const struct field *f, const struct field_name *n) {
     return f->head == n->head && f->name.len == n->name.len &&
-           (n->name.len <= 8 || memcmp(f->name.p + 8, n->name.p + 8, n->name.len - 8) == 0);
+        (n->name.len <= 8 || memcmp(f->name.p + 8, n->name.p + 8, n->name.len - 8) == 0);
 }
 
 /* The head of the name at p and its length. `end` is the closing zero of the document. */
 static inline uint64_t field_head_at(const uint8_t *p, const uint8_t *end, size_t *len) {
     uint64_t w = 0;
-    if (end - p >= 7)
-        memcpy(&w, p, 8);
-    else
-        memcpy(&w, p, (size_t) (end - p) + 1);
+    if (end - p >= 7) memcpy(&w, p, 8);
+    else memcpy(&w, p, (size_t) (end - p) + 1);
     uint64_t zero = (w - UINT64_C(0x0101010101010101)) & ~w & UINT64_C(0x8080808080808080);
     if (zero != 0) {
         unsigned n = (unsigned) __builtin_ctzll(zero) >> 3;
@@ -56,26 +54,18 @@ static inline uint64_t field_head_at(const uint8_t *p, const uint8_t *end, size_
 
 static inline uint32_t field_value_len(uint8_t type, const uint8_t *p) {
     switch (type) {
-    case B_INT32:
-        return 4;
+    case B_INT32: return 4;
     case B_DOUBLE:
     case B_INT64:
     case B_DATE:
-    case B_TIMESTAMP:
-        return 8;
-    case B_STRING:
-        return 4 + get_le32(p);
+    case B_TIMESTAMP: return 8;
+    case B_STRING: return 4 + get_le32(p);
     case B_DOCUMENT:
-    case B_ARRAY:
-        return get_le32(p);
-    case B_OBJECT_ID:
-        return 12;
-    case B_BOOL:
-        return 1;
-    case B_NULL:
-        return 0;
-    default:
-        return bval_len(type, p);
+    case B_ARRAY: return get_le32(p);
+    case B_OBJECT_ID: return 12;
+    case B_BOOL: return 1;
+    case B_NULL: return 0;
+    default: return bval_len(type, p);
     }
 }
 

@@ -44,16 +44,11 @@ static bool is_nan(struct bval v) { return (v.type == B_DOUBLE || v.type == B_DE
 
 static bool order_fits(enum match_op op, int c) {
     switch (op) {
-    case MATCH_EQ:
-        return c == 0;
-    case MATCH_GT:
-        return c > 0;
-    case MATCH_GTE:
-        return c >= 0;
-    case MATCH_LT:
-        return c < 0;
-    default:
-        return c <= 0;
+    case MATCH_EQ: return c == 0;
+    case MATCH_GT: return c > 0;
+    case MATCH_GTE: return c >= 0;
+    case MATCH_LT: return c < 0;
+    default: return c <= 0;
     }
 }
 
@@ -81,10 +76,8 @@ static inline bool test_order(const struct match_node *n, struct bval v) {
         struct slice a = bval_string(v), b = bval_string(n->value);
         return n->op == MATCH_EQ ? slice_equal(a, b) : order_fits(n->op, slice_compare(a, b));
     }
-    case B_OBJECT_ID:
-        return order_fits(n->op, memcmp(v.p, n->value.p, 12));
-    default:
-        return test_order_slow(n, v);
+    case B_OBJECT_ID: return order_fits(n->op, memcmp(v.p, n->value.p, 12));
+    default: return test_order_slow(n, v);
     }
 }
 
@@ -94,10 +87,8 @@ static bool is_among(struct bval v, const struct bval *values, uint32_t count) {
         uint32_t mid = lo + (hi - lo) / 2;
         int c = bval_compare(v, values[mid]);
         if (c == 0) return true;
-        if (c < 0)
-            hi = mid;
-        else
-            lo = mid + 1;
+        if (c < 0) hi = mid;
+        else lo = mid + 1;
     }
     return false;
 }
@@ -161,22 +152,14 @@ static enum answer test_value(const struct match_node *n, struct bval v, struct 
     case MATCH_GT:
     case MATCH_GTE:
     case MATCH_LT:
-    case MATCH_LTE:
-        return answer_of(test_order(n, v));
-    case MATCH_IN:
-        return test_in(n, v, f);
-    case MATCH_EXISTS:
-        return answer_of(v.type != B_MISSING);
-    case MATCH_TYPE:
-        return answer_of(v.type != B_MISSING && (n->type_set & match_type_bit(v.type)) != 0);
-    case MATCH_MOD:
-        return answer_of(test_mod(n, v));
-    case MATCH_REGEX:
-        return test_regex(n, v, f);
-    case MATCH_SIZE:
-        return answer_of(test_size(n, v));
-    default:
-        return test_elem_match(n, v, f);
+    case MATCH_LTE: return answer_of(test_order(n, v));
+    case MATCH_IN: return test_in(n, v, f);
+    case MATCH_EXISTS: return answer_of(v.type != B_MISSING);
+    case MATCH_TYPE: return answer_of(v.type != B_MISSING && (n->type_set & match_type_bit(v.type)) != 0);
+    case MATCH_MOD: return answer_of(test_mod(n, v));
+    case MATCH_REGEX: return test_regex(n, v, f);
+    case MATCH_SIZE: return answer_of(test_size(n, v));
+    default: return test_elem_match(n, v, f);
     }
 }
 
@@ -224,12 +207,9 @@ static enum answer walk_array(const struct match_node *n, struct bval array, uin
         enum answer a = NO;
         if (e.value.type == B_DOCUMENT) a = walk_path(n, e.value, part, f);
         if (a == NO && at == wanted) {
-            if (part + 1 == n->path.part_count)
-                a = test_value(n, e.value, f);
-            else if (e.value.type == B_ARRAY)
-                a = walk_array(n, e.value, part + 1, f);
-            else if (e.value.type == B_DOCUMENT)
-                a = walk_path(n, e.value, part + 1, f);
+            if (part + 1 == n->path.part_count) a = test_value(n, e.value, f);
+            else if (e.value.type == B_ARRAY) a = walk_array(n, e.value, part + 1, f);
+            else if (e.value.type == B_DOCUMENT) a = walk_path(n, e.value, part + 1, f);
         }
         if (a != NO) return a;
     }
@@ -302,19 +282,13 @@ static enum answer eval_node(const struct match_node *n, const struct subject *s
     case MATCH_AND:
         if (n->walk != NULL && !s->has_first) return eval_walk(n->walk, s, f);
         return eval_all(n->children, n->child_count, s, f);
-    case MATCH_OR:
-        return eval_any(n->children, n->child_count, s, f);
-    case MATCH_NOR:
-        return negate(eval_any(n->children, n->child_count, s, f));
-    case MATCH_NOT:
-        return negate(eval_node(n->children[0], s, f));
+    case MATCH_OR: return eval_any(n->children, n->child_count, s, f);
+    case MATCH_NOR: return negate(eval_any(n->children, n->child_count, s, f));
+    case MATCH_NOT: return negate(eval_node(n->children[0], s, f));
     case MATCH_TEXT:
-    case MATCH_TRUE:
-        return YES;
-    case MATCH_FALSE:
-        return NO;
-    default:
-        return eval_leaf(n, s, f);
+    case MATCH_TRUE: return YES;
+    case MATCH_FALSE: return NO;
+    default: return eval_leaf(n, s, f);
     }
 }
 

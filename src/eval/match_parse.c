@@ -153,10 +153,8 @@ static bool make_walk(struct arena *arena, struct match_node *and) {
     }
     w->rest = shared;
     for (uint32_t i = 0; i < n; i++) {
-        if (owner[i] != NULL)
-            owner[i]->nodes[owner[i]->node_count++] = and->children[i];
-        else
-            w->rest[w->rest_count++] = and->children[i];
+        if (owner[i] != NULL) owner[i]->nodes[owner[i]->node_count++] = and->children[i];
+        else w->rest[w->rest_count++] = and->children[i];
     }
     and->walk = w;
     return true;
@@ -317,8 +315,7 @@ static status parse_type(struct parse *ps, const struct predicate *p, enum match
     if (p->value.type != B_ARRAY) return add_type(ps, p->value, &n->type_set);
     struct biter it = biter_of(bval_doc(p->value));
     struct belem e;
-    while (biter_next(&it, &e))
-        TRY(add_type(ps, e.value, &n->type_set));
+    while (biter_next(&it, &e)) TRY(add_type(ps, e.value, &n->type_set));
     if (n->type_set == 0)
         return RAISE_CODE(ps->err, CODE_FailedToParse, "%.*s must match at least one type", SLICE_ARGS(p->path->text));
     return ST_OK;
@@ -329,14 +326,10 @@ static status parse_size(struct parse *ps, const struct predicate *p, enum match
     struct match_node *n;
     const char *fault = NULL;
     int64_t size = 0;
-    if (!bval_is_number(p->value))
-        fault = "Expected a number in";
-    else if (!bnum_is_integral(bnum_of(p->value)))
-        fault = "Expected an integer";
-    else if (!bnum_to_int64_exact(bnum_of(p->value), &size))
-        fault = "Cannot represent as a 64-bit integer";
-    else if (size < 0)
-        fault = "Expected a non-negative number in";
+    if (!bval_is_number(p->value)) fault = "Expected a number in";
+    else if (!bnum_is_integral(bnum_of(p->value))) fault = "Expected an integer";
+    else if (!bnum_to_int64_exact(bnum_of(p->value), &size)) fault = "Cannot represent as a 64-bit integer";
+    else if (size < 0) fault = "Expected a non-negative number in";
     if (fault != NULL)
         return RAISE_CODE(ps->err, CODE_BadValue, "Failed to parse $size. %s: %s", fault,
                           describe_field(&d, p->name, p->value));
@@ -451,8 +444,7 @@ static status parse_all(struct parse *ps, const struct predicate *p, enum match_
         if (is_predicate(e.value)) return RAISE_CODE(ps->err, CODE_BadValue, "no $ expressions in $all");
         if (e.value.type == B_REGEX)
             TRY(append_regex(ps, p->path, bval_regex_pattern(e.value), bval_regex_options(e.value), out));
-        else
-            TRY(append_compare(ps, p->path, op, e.value, out));
+        else TRY(append_compare(ps, p->path, op, e.value, out));
     }
     struct match_node *never;
     return is_first ? new_leaf(ps, MATCH_FALSE, NULL, out, &never) : ST_OK;
@@ -525,8 +517,7 @@ static status parse_and(struct parse *ps, struct belem e, enum match_op op, stru
     TRY(check_clauses(ps, e));
     struct biter it = biter_of(bval_doc(e.value));
     struct belem clause;
-    while (biter_next(&it, &clause))
-        TRY(parse_filter(ps, bval_doc(clause.value), out));
+    while (biter_next(&it, &clause)) TRY(parse_filter(ps, bval_doc(clause.value), out));
     return ST_OK;
 }
 
@@ -548,8 +539,7 @@ static status parse_or(struct parse *ps, struct belem e, enum match_op op, struc
     ps->place = place;
     TRY(join(ps, op, &clauses, &n));
     if (n->op == MATCH_AND) { /* the only clause of an OR */
-        for (uint32_t i = 0; i < n->child_count; i++)
-            TRY(append(ps, out, n->children[i]));
+        for (uint32_t i = 0; i < n->child_count; i++) TRY(append(ps, out, n->children[i]));
         return ST_OK;
     }
     return append(ps, out, n);
@@ -583,20 +573,18 @@ static status check_text_place(struct parse *ps) {
 }
 
 static status parse_text_field(struct parse *ps, struct belem e, struct match_text *text) {
-    struct slice *string = slice_equal(e.name, SLICE_LIT("$search"))     ? &text->search
-                           : slice_equal(e.name, SLICE_LIT("$language")) ? &text->language
-                                                                         : NULL;
-    bool *flag = slice_equal(e.name, SLICE_LIT("$caseSensitive"))        ? &text->case_sensitive
-                 : slice_equal(e.name, SLICE_LIT("$diacriticSensitive")) ? &text->diacritic_sensitive
-                                                                         : NULL;
+    struct slice *string = slice_equal(e.name, SLICE_LIT("$search")) ? &text->search
+        : slice_equal(e.name, SLICE_LIT("$language"))                ? &text->language
+                                                                     : NULL;
+    bool *flag = slice_equal(e.name, SLICE_LIT("$caseSensitive")) ? &text->case_sensitive
+        : slice_equal(e.name, SLICE_LIT("$diacriticSensitive"))   ? &text->diacritic_sensitive
+                                                                  : NULL;
     if (string == NULL && flag == NULL) return RAISE_CODE(ps->err, CODE_BadValue, "extra fields in $text");
     if (e.value.type != (string != NULL ? B_STRING : B_BOOL))
         return RAISE_CODE(ps->err, CODE_TypeMismatch, "\"%.*s\" had the wrong type. Expected %s, found %s",
                           SLICE_ARGS(e.name), string != NULL ? "string" : "bool", btype_name(e.value.type));
-    if (string != NULL)
-        *string = bval_string(e.value);
-    else
-        *flag = bval_bool(e.value);
+    if (string != NULL) *string = bval_string(e.value);
+    else *flag = bval_bool(e.value);
     return ST_OK;
 }
 
@@ -607,8 +595,7 @@ static status parse_text(struct parse *ps, struct belem e, enum match_op op, str
     struct match_text text = {.is_set = true};
     struct biter it = biter_of(bval_doc(e.value));
     struct belem field;
-    while (biter_next(&it, &field))
-        TRY(parse_text_field(ps, field, &text));
+    while (biter_next(&it, &field)) TRY(parse_text_field(ps, field, &text));
     if (text.search.p == NULL) return RAISE_CODE(ps->err, CODE_NoSuchKey, "Missing expected field \"$search\"");
     ps->m->text = text;
     return new_leaf(ps, op, NULL, out, &n);

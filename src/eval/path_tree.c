@@ -10,8 +10,7 @@
 
 static struct slice path_key(struct arena *arena, const struct path *path) {
     size_t len = 0;
-    for (uint32_t i = 0; i < path->part_count; i++)
-        len += 9 + path->parts[i].name.len;
+    for (uint32_t i = 0; i < path->part_count; i++) len += 9 + path->parts[i].name.len;
     uint8_t *key = arena_alloc(arena, len + 1), *p = key;
     if (key == NULL) return SLICE_NONE;
     for (uint32_t i = 0; i < path->part_count; i++) {
@@ -38,8 +37,7 @@ static int compare_parts(struct slice a, int64_t a_idx, struct slice b, int64_t 
 
 static uint32_t shared_parts(const struct path *a, const struct path *b) {
     uint32_t n = 0;
-    while (n < a->part_count && n < b->part_count && slice_equal(a->parts[n].name, b->parts[n].name))
-        n++;
+    while (n < a->part_count && n < b->part_count && slice_equal(a->parts[n].name, b->parts[n].name)) n++;
     return n;
 }
 
@@ -63,10 +61,8 @@ static status build(struct arena *arena, const struct sort_item *items, uint32_t
         child->idx = path->parts[depth].idx;
         for (end = i + 1; end < to && shared_parts(path, path_of(places, &items[end])) > depth; end++) {
         }
-        if (path->part_count == depth + 1)
-            child->leaf = places[items[i].value.len].leaf;
-        else
-            TRY(build(arena, items, i, end, places, depth + 1, child, err));
+        if (path->part_count == depth + 1) child->leaf = places[items[i].value.len].leaf;
+        else TRY(build(arena, items, i, end, places, depth + 1, child, err));
     }
     return ST_OK;
 }
@@ -127,10 +123,8 @@ const struct path_node *path_tree_find(const struct path_node *node, const struc
         uint32_t mid = lo + (hi - lo) / 2;
         int c = compare_parts(field->name, idx, node->children[mid].name.name, node->children[mid].idx);
         if (c == 0) return &node->children[mid];
-        if (c < 0)
-            hi = mid;
-        else
-            lo = mid + 1;
+        if (c < 0) hi = mid;
+        else lo = mid + 1;
     }
     return NULL;
 }

@@ -121,8 +121,7 @@ static status wrong_slice(struct parse *ps, const struct path *path, struct bval
     struct biter it = biter_of(v.type == B_ARRAY ? bval_doc(v) : bdoc_empty);
     struct belem e;
     uint32_t count = 0;
-    for (; biter_next(&it, &e); count++)
-        are_numbers = are_numbers && bval_is_number(e.value);
+    for (; biter_next(&it, &e); count++) are_numbers = are_numbers && bval_is_number(e.value);
     if (count < 2 || count > 3 || (count == 3 && are_numbers))
         return RAISE_CODE(ps->err, 28667,
                           "Invalid $slice syntax. The given syntax did not match the find() syntax because :: $slice "
@@ -141,8 +140,8 @@ static status add_slice(struct parse *ps, const struct path *path, struct bval v
     TRY(new_leaf(ps, LEAF_SLICE, path, &leaf));
     if (slice_number(v, &leaf->limit)) return ST_OK;
     leaf->has_skip = v.type == B_ARRAY && bdoc_count(bval_doc(v)) == 2 &&
-                     slice_number(barray_at(bval_doc(v), 0), &leaf->skip) &&
-                     slice_number(barray_at(bval_doc(v), 1), &leaf->limit) && leaf->limit > 0;
+        slice_number(barray_at(bval_doc(v), 0), &leaf->skip) && slice_number(barray_at(bval_doc(v), 1), &leaf->limit) &&
+        leaf->limit > 0;
     return leaf->has_skip ? ST_OK : wrong_slice(ps, path, v);
 }
 
@@ -216,8 +215,7 @@ static status add_nested(struct parse *ps, const struct path *path, struct bdoc 
                           SLICE_ARGS(path->text));
     if (e.name.len != 0 && e.name.p[0] == '$') return add_operator(ps, path, doc, e);
     if (depth >= PARSE_DEPTH_MAX) return RAISE_CODE(ps->err, CODE_Overflow, "the projection is nested too deeply");
-    do
-        TRY(add_field(ps, path->text, e, depth + 1));
+    do TRY(add_field(ps, path->text, e, depth + 1));
     while (biter_next(&it, &e));
     return ST_OK;
 }
@@ -301,8 +299,7 @@ status projection_compile(const struct mem *mem, struct arena *arena, struct bdo
     struct biter it = biter_of(doc);
     struct belem e;
     status st = ST_OK;
-    while (st == ST_OK && biter_next(&it, &e))
-        st = add_field(&ps, SLICE_NONE, e, 0);
+    while (st == ST_OK && biter_next(&it, &e)) st = add_field(&ps, SLICE_NONE, e, 0);
     if (st == ST_OK) st = finish(&ps);
     if (st != ST_OK) {
         release_leaves(ps.leaves, ps.leaf_count);
@@ -343,10 +340,8 @@ static void copy_elements(struct bdoc array, uint64_t from, uint64_t to, struct 
 static void project_slice(const struct leaf *leaf, struct slice name, struct bval v, struct bbuild *out) {
     uint64_t count = bdoc_count(bval_doc(v)), from = 0, to = count;
     if (leaf->has_skip) {
-        if (leaf->skip >= 0)
-            from = (uint64_t) leaf->skip < count ? (uint64_t) leaf->skip : count;
-        else
-            from = leaf->skip > -(int64_t) count ? count - (uint64_t) -leaf->skip : 0;
+        if (leaf->skip >= 0) from = (uint64_t) leaf->skip < count ? (uint64_t) leaf->skip : count;
+        else from = leaf->skip > -(int64_t) count ? count - (uint64_t) -leaf->skip : 0;
         to = (uint64_t) leaf->limit < count - from ? from + (uint64_t) leaf->limit : count;
     } else if (leaf->limit >= 0) {
         to = (uint64_t) leaf->limit < count ? (uint64_t) leaf->limit : count;
@@ -393,24 +388,18 @@ static status project_elements(const struct projection *p, const struct path_nod
 static status project_leaf(const struct projection *p, const struct leaf *leaf, const struct field *f, bool nested,
                            struct bbuild *out, struct err *err) {
     switch (leaf->kind) {
-    case LEAF_KEEP:
-        bbuild_value(out, f->name, f->value);
-        return ST_OK;
+    case LEAF_KEEP: bbuild_value(out, f->name, f->value); return ST_OK;
     case LEAF_SLICE:
-        if (f->value.type == B_ARRAY && !nested)
-            project_slice(leaf, f->name, f->value, out);
-        else
-            bbuild_value(out, f->name, f->value);
+        if (f->value.type == B_ARRAY && !nested) project_slice(leaf, f->name, f->value, out);
+        else bbuild_value(out, f->name, f->value);
         return ST_OK;
-    case LEAF_ELEM_MATCH:
-        return p->is_inclusion ? ST_OK : project_elem_match(leaf, f->name, f->value, out, err);
-    default:
-        return ST_OK;
+    case LEAF_ELEM_MATCH: return p->is_inclusion ? ST_OK : project_elem_match(leaf, f->name, f->value, out, err);
+    default: return ST_OK;
     }
 }
 
-static status project_inner(const struct projection *p, const struct path_node *node, const struct field *f, bool nested,
-                            struct bbuild *out, struct err *err) {
+static status project_inner(const struct projection *p, const struct path_node *node, const struct field *f,
+                            bool nested, struct bbuild *out, struct err *err) {
     if (f->value.type == B_DOCUMENT) {
         struct bbuild sub = bbuild_open_doc(out, f->name);
         TRY(project_fields(p, node, bval_doc(f->value), nested, &sub, err));

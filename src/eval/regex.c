@@ -59,22 +59,12 @@ static status parse_options(struct slice options, uint32_t *flags, struct err *e
     *flags = PCRE2_UTF | PCRE2_MATCH_INVALID_UTF;
     for (size_t i = 0; i < options.len; i++) {
         switch (options.p[i]) {
-        case 'i':
-            *flags |= PCRE2_CASELESS;
-            break;
-        case 'm':
-            *flags |= PCRE2_MULTILINE;
-            break;
-        case 's':
-            *flags |= PCRE2_DOTALL;
-            break;
-        case 'x':
-            *flags |= PCRE2_EXTENDED;
-            break;
-        case 'u':
-            break; /* always on */
-        default:
-            return RAISE_CODE(err, CODE_REGEX_OPTION, "invalid flag in regex options: %c", options.p[i]);
+        case 'i': *flags |= PCRE2_CASELESS; break;
+        case 'm': *flags |= PCRE2_MULTILINE; break;
+        case 's': *flags |= PCRE2_DOTALL; break;
+        case 'x': *flags |= PCRE2_EXTENDED; break;
+        case 'u': break; /* always on */
+        default: return RAISE_CODE(err, CODE_REGEX_OPTION, "invalid flag in regex options: %c", options.p[i]);
         }
     }
     return ST_OK;
@@ -82,7 +72,7 @@ static status parse_options(struct slice options, uint32_t *flags, struct err *e
 
 static bool is_plain(uint8_t c) {
     return c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-           (c != 0 && strchr(" _-,:;@#&%=!<>/'\"~`", c) != NULL);
+        (c != 0 && strchr(" _-,:;@#&%=!<>/'\"~`", c) != NULL);
 }
 
 /* The letters at the start of the pattern, and whether they are all of it. */
@@ -202,9 +192,9 @@ static status match_code(struct match_regex *re, struct slice text, bool *matche
 
 status regex_match(struct match_regex *re, struct slice text, bool *matches, struct err *err) {
     if (re->is_exact) {
-        *matches = re->is_anchored ? slice_starts_with(text, re->literal)
-                                   : text.len >= re->literal.len &&
-                                         memmem(text.p, text.len, re->literal.p, re->literal.len) != NULL;
+        *matches = re->is_anchored
+            ? slice_starts_with(text, re->literal)
+            : text.len >= re->literal.len && memmem(text.p, text.len, re->literal.p, re->literal.len) != NULL;
         return ST_OK;
     }
     if (re->literal.p != NULL && !slice_starts_with(text, re->literal)) {

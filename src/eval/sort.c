@@ -3,12 +3,9 @@
 
 static void merge(const struct sort_item *in, struct sort_item *out, size_t mid, size_t n, int sign) {
     size_t i = 0, j = mid, k = 0;
-    while (i < mid && j < n)
-        out[k++] = sort_item_compare(&in[i], &in[j]) * sign <= 0 ? in[i++] : in[j++];
-    if (i < mid)
-        memcpy(out + k, in + i, (mid - i) * sizeof(*in));
-    else if (j < n)
-        memcpy(out + k, in + j, (n - j) * sizeof(*in));
+    while (i < mid && j < n) out[k++] = sort_item_compare(&in[i], &in[j]) * sign <= 0 ? in[i++] : in[j++];
+    if (i < mid) memcpy(out + k, in + i, (mid - i) * sizeof(*in));
+    else if (j < n) memcpy(out + k, in + j, (n - j) * sizeof(*in));
 }
 
 void sort_items(struct sort_item *items, struct sort_item *spare, size_t n, int sign) {

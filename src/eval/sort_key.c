@@ -130,8 +130,7 @@ static void append_field(const struct expansion *x, uint32_t i, struct bval v, s
 static void offer(struct expansion *x, const struct place *places) {
     struct buf *key = x->key;
     size_t at = key->len;
-    for (uint32_t i = 0; i < x->pattern->field_count; i++)
-        append_field(x, i, places[i].v, key);
+    for (uint32_t i = 0; i < x->pattern->field_count; i++) append_field(x, i, places[i].v, key);
     if (key->failed || !x->has_key) {
         x->has_key = true;
         return;
@@ -159,10 +158,8 @@ static status find_array(const struct expansion *x, const struct place *places, 
 static void enter(const struct path *path, struct place *p, struct bval element) {
     if (p->part < path->part_count && element.type != B_DOCUMENT) element = BVAL_MISSING;
     p->v = element;
-    if (p->part == path->part_count || element.type == B_MISSING)
-        p->is_done = true;
-    else
-        advance(path, p);
+    if (p->part == path->part_count || element.type == B_MISSING) p->is_done = true;
+    else advance(path, p);
 }
 
 static status expand(struct expansion *x, const struct place *places) {
@@ -197,10 +194,8 @@ status sort_key_append(const struct sort_pattern *p, struct bdoc doc, double tex
     struct place places[SORT_FIELDS_MAX];
     for (uint32_t i = 0; i < p->field_count; i++) {
         places[i] = (struct place){.v = {doc.p, doc.len, B_DOCUMENT}};
-        if (p->fields[i].is_text_score)
-            places[i].is_done = true;
-        else
-            advance(&p->fields[i].path, &places[i]);
+        if (p->fields[i].is_text_score) places[i].is_done = true;
+        else advance(&p->fields[i].path, &places[i]);
     }
     status st = expand(&x, places);
     if (st == ST_OK && key->failed) st = RAISE(err, ST_NOMEM, "sort key");

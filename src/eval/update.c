@@ -46,8 +46,7 @@ static status check_path(const struct path *path, struct err *err) {
                               "The update path '%.*s' contains an empty field name, which is not allowed.",
                               SLICE_ARGS(path->text));
     }
-    for (uint32_t i = 0; i < path->part_count; i++)
-        TRY(check_part(path, i, err));
+    for (uint32_t i = 0; i < path->part_count; i++) TRY(check_part(path, i, err));
     return ST_OK;
 }
 
@@ -79,8 +78,7 @@ static status parse_operator(struct update_parse *ps, struct belem e) {
             btype_name(e.value.type), describe_field(&d, e.name, e.value));
     struct biter it = biter_of(bval_doc(e.value));
     struct belem field;
-    while (biter_next(&it, &field))
-        TRY(parse_leaf(ps, op, field));
+    while (biter_next(&it, &field)) TRY(parse_leaf(ps, op, field));
     return ST_OK;
 }
 
@@ -116,8 +114,7 @@ static status build_tree(struct arena *arena, const struct update_leaf *leaves, 
     struct path_collision collision;
     struct path_place *places = arena_array(arena, struct path_place, (size_t) count + 1);
     if (places == NULL) return no_memory(err);
-    for (uint32_t i = 0; i < count; i++)
-        places[i] = (struct path_place){&leaves[i].path, &leaves[i]};
+    for (uint32_t i = 0; i < count; i++) places[i] = (struct path_place){&leaves[i].path, &leaves[i]};
     TRY(path_tree_build(arena, places, count, root, &collision, err));
     return collision.found ? conflict(&collision, from_query, err) : ST_OK;
 }
@@ -152,8 +149,7 @@ static status compile_operators(const struct mem *mem, struct arena *arena, stru
     size_t count = count_leaves(doc);
     ps.leaves = arena_array(arena, struct update_leaf, count + 1);
     if (ps.leaves == NULL) return no_memory(err);
-    while (st == ST_OK && biter_next(&it, &e))
-        st = parse_operator(&ps, e);
+    while (st == ST_OK && biter_next(&it, &e)) st = parse_operator(&ps, e);
     if (st == ST_OK) st = finish_operators(&ps, u);
     if (st != ST_OK) release_leaves(ps.leaves, ps.leaf_count);
     return st;
@@ -310,8 +306,7 @@ static status build_base(struct apply *ap, const struct matcher *query, bool onl
     struct update_leaf *leaves = arena_array(ap->scratch, struct update_leaf, root->child_count + 1);
     if (leaves == NULL) return no_memory(ap->err);
     if (root->op == MATCH_AND) {
-        for (uint32_t i = 0; i < root->child_count; i++)
-            add_equality(root->children[i], only_id, leaves, &count);
+        for (uint32_t i = 0; i < root->child_count; i++) add_equality(root->children[i], only_id, leaves, &count);
     } else {
         add_equality(root, only_id, leaves, &count);
     }

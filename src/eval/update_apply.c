@@ -165,8 +165,7 @@ static status merge_fields(struct apply *ap, const struct path_node *node, struc
 }
 
 static const struct update_leaf *first_leaf(const struct path_node *node) {
-    while (node->leaf == NULL)
-        node = &node->children[0];
+    while (node->leaf == NULL) node = &node->children[0];
     return node->leaf;
 }
 
@@ -202,8 +201,7 @@ static status extend_array(struct apply *ap, const struct path_node *child, uint
         if (find_demanding(ap, child) == NULL) return ST_OK;
         return RAISE_CODE(ap->err, CODE_CannotBackfillArray, "can't backfill more than %d elements", ARRAY_PADDING_MAX);
     }
-    for (uint32_t i = *count; i < (uint64_t) child->idx; i++)
-        update_push_element(ap, i, null_value);
+    for (uint32_t i = *count; i < (uint64_t) child->idx; i++) update_push_element(ap, i, null_value);
     enum outcome outcome = SAME;
     TRY(apply_node(ap, child, BVAL_MISSING, child->name.name, &outcome));
     if (outcome != WRITTEN) {
@@ -244,10 +242,8 @@ static status merge_array(struct apply *ap, const struct path_node *node, struct
     TRY(merge_elements(ap, node, bval_doc(old), &next, &count, changed));
     for (; next < node->child_count; next++) {
         const struct path_node *child = &node->children[next];
-        if (child->idx < 0)
-            TRY(check_blocked(ap, child, old, name));
-        else
-            TRY(extend_array(ap, child, &count, changed));
+        if (child->idx < 0) TRY(check_blocked(ap, child, old, name));
+        else TRY(extend_array(ap, child, &count, changed));
     }
     return ST_OK;
 }
@@ -256,10 +252,8 @@ static status apply_children(struct apply *ap, const struct path_node *node, str
                              bool *changed) {
     if (ap->depth >= BSON_DEPTH_MAX) return too_deep(ap);
     ap->depth++;
-    if (old.type == B_ARRAY)
-        TRY(merge_array(ap, node, old, name, changed));
-    else
-        TRY(merge_document(ap, node, old.type == B_DOCUMENT ? bval_doc(old) : bdoc_empty, changed));
+    if (old.type == B_ARRAY) TRY(merge_array(ap, node, old, name, changed));
+    else TRY(merge_document(ap, node, old.type == B_DOCUMENT ? bval_doc(old) : bdoc_empty, changed));
     ap->depth--;
     return ST_OK;
 }
@@ -275,8 +269,7 @@ static status apply_node(struct apply *ap, const struct path_node *node, struct 
         return leaf->op->apply(ap, leaf, old, name, outcome);
     }
     if (old.type != B_DOCUMENT && old.type != B_ARRAY && old.type != B_MISSING) {
-        for (uint32_t i = 0; i < node->child_count; i++)
-            TRY(check_blocked(ap, &node->children[i], old, name));
+        for (uint32_t i = 0; i < node->child_count; i++) TRY(check_blocked(ap, &node->children[i], old, name));
         return ST_OK;
     }
     size_t at = update_open(ap, old.type == B_ARRAY ? B_ARRAY : B_DOCUMENT, name);

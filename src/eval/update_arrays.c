@@ -76,8 +76,7 @@ static status parse_sort(struct update_parse *ps, struct bval v, struct update_p
     push->sort = 1;
     struct biter it = biter_of(bval_doc(v));
     struct belem e;
-    while (biter_next(&it, &e))
-        TRY(parse_sort_field(ps, e, push));
+    while (biter_next(&it, &e)) TRY(parse_sort_field(ps, e, push));
     return ST_OK;
 }
 
@@ -117,8 +116,7 @@ static status parse_push(struct update_parse *ps, struct belem field, struct upd
     if (field.value.type != B_DOCUMENT || bdoc_get_str(bval_doc(field.value), "$each").type == B_MISSING) return ST_OK;
     struct biter it = biter_of(bval_doc(field.value));
     struct belem e;
-    while (biter_next(&it, &e))
-        TRY(parse_push_clause(ps, e, push));
+    while (biter_next(&it, &e)) TRY(parse_push_clause(ps, e, push));
     return ST_OK;
 }
 
@@ -132,15 +130,13 @@ static void gather(const struct update_push *push, const struct update_leaf *lea
         at = (uint64_t) - (push->position + 1) + 1 < old_count ? old_count + (size_t) push->position : 0;
     struct biter it = biter_of(old);
     struct belem e;
-    for (size_t i = 0; biter_next(&it, &e); i++)
-        items[i < at ? i : i + new_count].value = e.value;
+    for (size_t i = 0; biter_next(&it, &e); i++) items[i < at ? i : i + new_count].value = e.value;
     if (push->each.p == NULL) {
         items[at].value = leaf->arg;
         return;
     }
     it = biter_of(push->each);
-    while (biter_next(&it, &e))
-        items[at++].value = e.value;
+    while (biter_next(&it, &e)) items[at++].value = e.value;
 }
 
 /* Keys of {field: direction} sorts; an element that is no document has no fields. */
@@ -172,8 +168,7 @@ static status push_rearranged(struct apply *ap, const struct update_leaf *leaf, 
     if (push->sort != 0) sort_items(items, items + count, count, push->sort);
     if (push->has_slice && push->slice >= 0 && (uint64_t) push->slice < count) count = (size_t) push->slice;
     if (push->has_slice && push->slice < 0 && push->slice > -(int64_t) count) from = count - (size_t) -push->slice;
-    for (size_t i = from; i < count; i++)
-        update_push_element(ap, (uint32_t) (i - from), items[i].value);
+    for (size_t i = from; i < count; i++) update_push_element(ap, (uint32_t) (i - from), items[i].value);
     return ST_OK;
 }
 
@@ -196,8 +191,7 @@ static status op_push(struct apply *ap, const struct update_leaf *leaf, struct b
         struct biter it = biter_of(push->each.p != NULL ? push->each : bdoc_empty);
         struct belem e;
         if (push->each.p == NULL) update_push_element(ap, count, leaf->arg);
-        while (biter_next(&it, &e))
-            update_push_element(ap, count++, e.value);
+        while (biter_next(&it, &e)) update_push_element(ap, count++, e.value);
     }
     if (push->sort != 0) { /* counts as a change, as in MongoDB, also when the order was right */
         update_close(ap, at);
@@ -218,8 +212,7 @@ struct value_set {
 
 static bool set_init(struct value_set *set, struct arena *arena, size_t count) {
     size_t cap = 16;
-    while (cap < 2 * count)
-        cap *= 2;
+    while (cap < 2 * count) cap *= 2;
     set->mask = cap - 1;
     set->slots = arena_array(arena, struct bval, cap);
     return set->slots != NULL;
@@ -271,8 +264,7 @@ static status add_each(struct apply *ap, struct bdoc each, struct bval old, uint
     if (!set_init(&set, ap->scratch, (size_t) count + bdoc_count(each))) return no_memory(ap);
     struct biter it = biter_of(old.type == B_ARRAY ? bval_doc(old) : bdoc_empty);
     struct belem e;
-    while (biter_next(&it, &e))
-        (void) set_add(&set, e.value);
+    while (biter_next(&it, &e)) (void) set_add(&set, e.value);
     it = biter_of(each);
     while (biter_next(&it, &e)) {
         if (set_add(&set, e.value)) update_push_element(ap, count++, e.value);
@@ -291,10 +283,8 @@ static status op_add_to_set(struct apply *ap, const struct update_leaf *leaf, st
     TRY(check_depth(ap, each.p == NULL ? leaf->arg : (struct bval){each.p, each.len, B_ARRAY}));
     uint32_t count;
     size_t start = ap->out->len, at = open_copy(ap, name, old, &count);
-    if (each.p == NULL)
-        update_push_element(ap, count, leaf->arg);
-    else
-        TRY(add_each(ap, each, old, count));
+    if (each.p == NULL) update_push_element(ap, count, leaf->arg);
+    else TRY(add_each(ap, each, old, count));
     close_compare(ap, start, at, old, outcome);
     return ST_OK;
 }
@@ -328,10 +318,8 @@ static status parse_pull(struct update_parse *ps, struct belem field, struct upd
     bool is_predicate = starts_with_operator(field.value) || field.value.type == B_REGEX;
     if (!is_predicate && field.value.type != B_DOCUMENT) return ST_OK;
     leaf->condition_on_fields = !is_predicate;
-    if (is_predicate)
-        TRY(wrap(ps, field.value, &filter));
-    else
-        filter = bval_doc(field.value);
+    if (is_predicate) TRY(wrap(ps, field.value, &filter));
+    else filter = bval_doc(field.value);
     matcher = arena_new(ps->arena, struct matcher);
     if (matcher == NULL) return RAISE(ps->err, ST_NOMEM, "update");
     TRY(match_compile(ps->mem, ps->arena, filter, matcher, ps->err));
@@ -349,11 +337,9 @@ static status parse_pull_all(struct update_parse *ps, struct belem field, struct
     if (items == NULL || leaf->values == NULL) return RAISE(ps->err, ST_NOMEM, "update");
     struct biter it = biter_of(bval_doc(field.value));
     struct belem e;
-    for (size_t i = 0; biter_next(&it, &e); i++)
-        items[i].value = e.value;
+    for (size_t i = 0; biter_next(&it, &e); i++) items[i].value = e.value;
     sort_items(items, items + count, count, 1);
-    for (size_t i = 0; i < count; i++)
-        leaf->values[i] = items[i].value;
+    for (size_t i = 0; i < count; i++) leaf->values[i] = items[i].value;
     leaf->value_count = (uint32_t) count;
     return ST_OK;
 }
@@ -364,24 +350,18 @@ static bool is_among(struct bval v, const struct bval *values, uint32_t count) {
         uint32_t mid = lo + (hi - lo) / 2;
         int c = bval_compare(v, values[mid]);
         if (c == 0) return true;
-        if (c < 0)
-            hi = mid;
-        else
-            lo = mid + 1;
+        if (c < 0) hi = mid;
+        else lo = mid + 1;
     }
     return false;
 }
 
 static status goes_away(struct apply *ap, const struct update_leaf *leaf, struct bval v, bool *goes) {
     *goes = false;
-    if (leaf->values != NULL)
-        *goes = is_among(v, leaf->values, leaf->value_count);
-    else if (leaf->condition == NULL)
-        *goes = bval_equal(v, leaf->arg);
-    else if (!leaf->condition_on_fields)
-        return match_value(leaf->condition, v, goes, ap->err);
-    else if (v.type == B_DOCUMENT)
-        return match_doc(leaf->condition, bval_doc(v), goes, ap->err);
+    if (leaf->values != NULL) *goes = is_among(v, leaf->values, leaf->value_count);
+    else if (leaf->condition == NULL) *goes = bval_equal(v, leaf->arg);
+    else if (!leaf->condition_on_fields) return match_value(leaf->condition, v, goes, ap->err);
+    else if (v.type == B_DOCUMENT) return match_doc(leaf->condition, bval_doc(v), goes, ap->err);
     return ST_OK;
 }
 

@@ -31,15 +31,9 @@ static status op_unset(struct apply *ap, const struct update_leaf *leaf, struct 
 
 static struct bval number_value(struct bnum n, uint8_t bytes[16]) {
     switch (n.type) {
-    case B_INT32:
-        put_le32(bytes, (uint32_t) n.i32);
-        return (struct bval){bytes, 4, B_INT32};
-    case B_INT64:
-        put_le64(bytes, (uint64_t) n.i64);
-        return (struct bval){bytes, 8, B_INT64};
-    case B_DOUBLE:
-        memcpy(bytes, &n.d, 8);
-        return (struct bval){bytes, 8, B_DOUBLE};
+    case B_INT32: put_le32(bytes, (uint32_t) n.i32); return (struct bval){bytes, 4, B_INT32};
+    case B_INT64: put_le64(bytes, (uint64_t) n.i64); return (struct bval){bytes, 8, B_INT64};
+    case B_DOUBLE: memcpy(bytes, &n.d, 8); return (struct bval){bytes, 8, B_DOUBLE};
     default:
         put_le64(bytes, n.dec.lo);
         put_le64(bytes + 8, n.dec.hi);
@@ -207,8 +201,7 @@ static status parse_bit(struct update_parse *ps, struct belem field, struct upda
     struct belem e;
     while (biter_next(&it, &e)) {
         int op = 0;
-        while (op < 3 && !slice_equal(e.name, slice_str(names[op])))
-            op++;
+        while (op < 3 && !slice_equal(e.name, slice_str(names[op]))) op++;
         if (op == 3)
             return RAISE_CODE(
                 ps->err, CODE_BadValue,
@@ -248,8 +241,7 @@ static status op_bit(struct apply *ap, const struct update_leaf *leaf, struct bv
         int64_t v = leaf->bits[i].op == BIT_AND ? a & b : leaf->bits[i].op == BIT_OR ? a | b : a ^ b;
         if (result.type == B_INT64 || leaf->bits[i].operand.type == B_INT64)
             result = (struct bnum){.type = B_INT64, .i64 = v};
-        else
-            result = (struct bnum){.type = B_INT32, .i32 = (int32_t) v};
+        else result = (struct bnum){.type = B_INT32, .i32 = (int32_t) v};
     }
     return update_put_new(ap, name, old, number_value(result, bytes), outcome);
 }

@@ -21,7 +21,7 @@ static const uint8_t *find_escaped(const uint8_t *p, const uint8_t *end) {
         uint64_t w = get_le64(p), low = (w - 0x0202020202020202u) & ~w & 0x8080808080808080u;
         if (low != 0) return p + (unsigned) __builtin_ctzll(low) / 8;
     }
-    while (p < end && *p > TEXT_ESCAPE) p++;
+    while (p<end && * p> TEXT_ESCAPE) p++;
     return p;
 }
 
@@ -192,14 +192,22 @@ void key_successor(struct buf *prefix) {
 
 /* The first and last lead of each rank. */
 static const uint8_t rank_leads[BRANK_COUNT][2] = {
-    [BRANK_MIN_KEY] = {LEAD_MIN_KEY, LEAD_MIN_KEY},       [BRANK_NULL] = {LEAD_NULL, LEAD_NULL},
-    [BRANK_NUMBER] = {LEAD_NAN, LEAD_POS_INFINITY},       [BRANK_STRING] = {LEAD_STRING, LEAD_STRING},
-    [BRANK_DOCUMENT] = {LEAD_DOCUMENT, LEAD_DOCUMENT},    [BRANK_ARRAY] = {LEAD_ARRAY, LEAD_ARRAY},
-    [BRANK_BINARY] = {LEAD_BINARY, LEAD_BINARY},          [BRANK_OBJECT_ID] = {LEAD_OBJECT_ID, LEAD_OBJECT_ID},
-    [BRANK_BOOL] = {LEAD_FALSE, LEAD_TRUE},               [BRANK_DATE] = {LEAD_DATE, LEAD_DATE},
-    [BRANK_TIMESTAMP] = {LEAD_TIMESTAMP, LEAD_TIMESTAMP}, [BRANK_REGEX] = {LEAD_REGEX, LEAD_REGEX},
-    [BRANK_DBPOINTER] = {LEAD_DBPOINTER, LEAD_DBPOINTER}, [BRANK_CODE] = {LEAD_CODE, LEAD_CODE},
-    [BRANK_CODE_SCOPE] = {LEAD_CODE_SCOPE, LEAD_CODE_SCOPE}, [BRANK_MAX_KEY] = {LEAD_MAX_KEY, LEAD_MAX_KEY},
+    [BRANK_MIN_KEY] = {LEAD_MIN_KEY, LEAD_MIN_KEY},
+    [BRANK_NULL] = {LEAD_NULL, LEAD_NULL},
+    [BRANK_NUMBER] = {LEAD_NAN, LEAD_POS_INFINITY},
+    [BRANK_STRING] = {LEAD_STRING, LEAD_STRING},
+    [BRANK_DOCUMENT] = {LEAD_DOCUMENT, LEAD_DOCUMENT},
+    [BRANK_ARRAY] = {LEAD_ARRAY, LEAD_ARRAY},
+    [BRANK_BINARY] = {LEAD_BINARY, LEAD_BINARY},
+    [BRANK_OBJECT_ID] = {LEAD_OBJECT_ID, LEAD_OBJECT_ID},
+    [BRANK_BOOL] = {LEAD_FALSE, LEAD_TRUE},
+    [BRANK_DATE] = {LEAD_DATE, LEAD_DATE},
+    [BRANK_TIMESTAMP] = {LEAD_TIMESTAMP, LEAD_TIMESTAMP},
+    [BRANK_REGEX] = {LEAD_REGEX, LEAD_REGEX},
+    [BRANK_DBPOINTER] = {LEAD_DBPOINTER, LEAD_DBPOINTER},
+    [BRANK_CODE] = {LEAD_CODE, LEAD_CODE},
+    [BRANK_CODE_SCOPE] = {LEAD_CODE_SCOPE, LEAD_CODE_SCOPE},
+    [BRANK_MAX_KEY] = {LEAD_MAX_KEY, LEAD_MAX_KEY},
 };
 
 void key_append_rank_lo(struct buf *key, int rank, bool descending) {

@@ -28,7 +28,8 @@ void key_append_side(struct buf *side, struct bval v);
 size_t key_field_len(struct slice key, bool descending);
 /* Decodes one field. Appends a BSON element with an empty name (type, 0, value) to `out`, takes the value's side bits from *side
  * (NULL: none) and moves both on. *value points into `out` (valid until it changes). */
-status key_decode_field(struct slice *key, bool descending, struct slice *side, struct buf *out, struct bval *value, struct err *err);
+status key_decode_field(struct slice *key, bool descending, struct slice *side, struct buf *out, struct bval *value,
+                        struct err *err);
 
 /* The smallest byte string greater than every string that starts with `prefix`, in place. Empty: there is none (no upper bound). */
 void key_successor(struct buf *prefix);

@@ -110,7 +110,10 @@ static bool copy_number(struct reader *r, uint8_t *type) {
 
 static bool copy_null(struct reader *r, int depth, uint8_t *type) {
     uint8_t side = r->side != NULL ? side_byte(r) : SIDE_NULL;
-    *type = side == SIDE_NULL ? B_NULL : side == SIDE_UNDEFINED ? B_UNDEFINED : side == SIDE_MISSING ? B_MISSING : B_ARRAY;
+    *type = side == SIDE_NULL    ? B_NULL
+        : side == SIDE_UNDEFINED ? B_UNDEFINED
+        : side == SIDE_MISSING   ? B_MISSING
+                                 : B_ARRAY;
     if (side == SIDE_EMPTY_ARRAY) (void) buf_append(r->out, bdoc_empty.p, bdoc_empty.len);
     /* Missing values and expanded arrays are fields of an index, not of a document. */
     return side <= SIDE_EMPTY_ARRAY && (depth == 0 || side == SIDE_NULL || side == SIDE_UNDEFINED);
@@ -232,7 +235,8 @@ static bool copy_value(struct reader *r, int depth, uint8_t *type) {
     }
 }
 
-status key_decode_field(struct slice *key, bool descending, struct slice *side, struct buf *out, struct bval *value, struct err *err) {
+status key_decode_field(struct slice *key, bool descending, struct slice *side, struct buf *out, struct bval *value,
+                        struct err *err) {
     static const uint8_t no_side[1];
     struct reader r = {.p = key->p, .end = key->p + key->len, .out = out, .mask = descending ? 0xff : 0};
     if (side != NULL) {

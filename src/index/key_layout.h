@@ -44,7 +44,7 @@ enum { TEXT_END = 0x00, TEXT_ESCAPE = 0x01 };
 enum side_null { SIDE_NULL, SIDE_MISSING, SIDE_UNDEFINED, SIDE_EMPTY_ARRAY };
 enum side_text { SIDE_STRING, SIDE_SYMBOL };
 enum side_number {
-    SIDE_NATURAL,     /* what the encoding alone says: int32 where it fits, else int64, double, decimal */
+    SIDE_NATURAL, /* what the encoding alone says: int32 where it fits, else int64, double, decimal */
     SIDE_INT64,
     SIDE_DOUBLE,
     SIDE_MINUS_ZERO,  /* the double */

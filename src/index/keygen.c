@@ -28,9 +28,9 @@ struct state {
 
 /* A path that goes through a position of the array whose elements are visited. */
 struct position {
-    struct bval element;  /* B_MISSING: the next part is no position of the array */
-    struct bval target;   /* as far as the path goes from there without entering arrays */
-    uint32_t parts_done;  /* then */
+    struct bval element; /* B_MISSING: the next part is no position of the array */
+    struct bval target;  /* as far as the path goes from there without entering arrays */
+    uint32_t parts_done; /* then */
 };
 
 /* Memory of one run: the first pieces lie on the stack, because most documents have one short key. */
@@ -94,44 +94,50 @@ static status emit_key(struct generator *g, const struct state *s) {
     }
     if (g->key.failed || g->side.failed) return fail_memory(g);
     if (g->key.len > INDEX_KEY_LEN_MAX)
-        return RAISE_CODE(g->err, CODE_KeyTooLong, "a key of %zu bytes is too long for index '%.*s', the limit is %d", g->key.len,
-                          (int) spec->name.len, (const char *) spec->name.p, INDEX_KEY_LEN_MAX);
+        return RAISE_CODE(g->err, CODE_KeyTooLong, "a key of %zu bytes is too long for index '%.*s', the limit is %d",
+                          g->key.len, (int) spec->name.len, (const char *) spec->name.p, INDEX_KEY_LEN_MAX);
     while (g->side.len > 0 && g->side.p[g->side.len - 1] == 0) g->side.len--;
     g->total_len += g->key.len + g->side.len;
     if (g->total_len > INDEX_KEY_BYTES_PER_DOCUMENT_MAX)
-        return RAISE_CODE(g->err, CODE_CannotBuildIndexKeys, "the keys of the document in index '%.*s' have more than %d bytes",
-                          (int) spec->name.len, (const char *) spec->name.p, INDEX_KEY_BYTES_PER_DOCUMENT_MAX);
+        return RAISE_CODE(g->err, CODE_CannotBuildIndexKeys,
+                          "the keys of the document in index '%.*s' have more than %d bytes", (int) spec->name.len,
+                          (const char *) spec->name.p, INDEX_KEY_BYTES_PER_DOCUMENT_MAX);
     uint8_t *bytes = arena_alloc(g->arena, g->key.len + g->side.len);
     void *keys = g->keys;
-    if (bytes == NULL || !mem_grow(g->mem, &keys, &g->key_cap, g->key_count + 1, sizeof(*g->keys))) return fail_memory(g);
+    if (bytes == NULL || !mem_grow(g->mem, &keys, &g->key_cap, g->key_count + 1, sizeof(*g->keys)))
+        return fail_memory(g);
     g->keys = keys;
     memcpy(bytes, g->key.p, g->key.len);
     if (g->side.len != 0) memcpy(bytes + g->key.len, g->side.p, g->side.len);
-    g->keys[g->key_count] = (struct numbered_key){
-        {slice_of(bytes, g->key.len), slice_of(bytes + g->key.len, g->side.len)}, (uint32_t) g->key_count};
+    g->keys[g->key_count] =
+        (struct numbered_key){{slice_of(bytes, g->key.len), slice_of(bytes + g->key.len, g->side.len)},
+                              (uint32_t) g->key_count};
     g->key_count++;
     return ST_OK;
 }
 
 /* Follows a path on from v, its last value, to its end, an array, or nothing. */
 static struct bval follow(const struct path *path, struct bval v, uint32_t *parts_done) {
-    while (v.type == B_DOCUMENT && *parts_done < path->part_count) v = bdoc_get(bval_doc(v), path->parts[(*parts_done)++].name);
+    while (v.type == B_DOCUMENT && *parts_done < path->part_count)
+        v = bdoc_get(bval_doc(v), path->parts[(*parts_done)++].name);
     return v.type == B_ARRAY || *parts_done == path->part_count ? v : BVAL_MISSING;
 }
 
 /* The next stop of field i: in the document, or through a position of the array that the document is an element of. */
-static status next_stop(struct generator *g, uint32_t i, struct state *s, struct bdoc doc, const struct position *positions,
-                        struct bval *out, bool *is_nested_array) {
+static status next_stop(struct generator *g, uint32_t i, struct state *s, struct bdoc doc,
+                        const struct position *positions, struct bval *out, bool *is_nested_array) {
     const struct path *path = &g->spec->fields[i].path;
     const struct path_part *part = &path->parts[s->parts_done[i]];
-    const struct position *position = positions != NULL && positions[i].element.type != B_MISSING ? &positions[i] : NULL;
+    const struct position *position =
+        positions != NULL && positions[i].element.type != B_MISSING ? &positions[i] : NULL;
     bool is_in_doc = bdoc_get(doc, part->name).type != B_MISSING;
     *is_nested_array = false;
     if (position != NULL && is_in_doc)
-        return RAISE_CODE(g->err, 16746,
-                          "Ambiguous field name found in array (do not use numeric field names in embedded elements in an array), "
-                          "field: '%.*s'",
-                          (int) part->name.len, (const char *) part->name.p);
+        return RAISE_CODE(
+            g->err, 16746,
+            "Ambiguous field name found in array (do not use numeric field names in embedded elements in an array), "
+            "field: '%.*s'",
+            (int) part->name.len, (const char *) part->name.p);
     if (position != NULL) {
         *is_nested_array = position->element.type == B_ARRAY;
         s->parts_done[i] = position->parts_done;
@@ -145,9 +151,9 @@ static status next_stop(struct generator *g, uint32_t i, struct state *s, struct
 /* What one level finds: the array at which paths stopped, if any. */
 struct stop {
     struct bval array;
-    struct slice name;       /* of the array's field */
-    uint32_t at_array;       /* bit i: field i stopped there */
-    bool takes_whole_array;  /* a position picked an array inside the array: it is a value, not expanded */
+    struct slice name;      /* of the array's field */
+    uint32_t at_array;      /* bit i: field i stopped there */
+    bool takes_whole_array; /* a position picked an array inside the array: it is a value, not expanded */
 };
 _Static_assert(INDEX_FIELDS_MAX <= 32, "one bit a field");
 
@@ -159,8 +165,8 @@ static status stop_at_array(struct generator *g, struct state *s, uint32_t i, st
         stop->array = array;
         stop->name = name;
     } else if (stop->array.p != array.p) {
-        return RAISE_CODE(g->err, CODE_CannotIndexParallelArrays, "cannot index parallel arrays [%.*s] [%.*s]", (int) name.len,
-                          (const char *) name.p, (int) stop->name.len, (const char *) stop->name.p);
+        return RAISE_CODE(g->err, CODE_CannotIndexParallelArrays, "cannot index parallel arrays [%.*s] [%.*s]",
+                          (int) name.len, (const char *) name.p, (int) stop->name.len, (const char *) stop->name.p);
     }
     stop->at_array |= (uint32_t) 1 << i;
     g->multikey[i] |= (uint64_t) 1 << (component < 63 ? component : 63);
@@ -168,7 +174,8 @@ static status stop_at_array(struct generator *g, struct state *s, uint32_t i, st
 }
 
 /* Follows every unfinished path to its next stop. */
-static status follow_all(struct generator *g, struct state *s, struct bdoc doc, const struct position *positions, struct stop *stop) {
+static status follow_all(struct generator *g, struct state *s, struct bdoc doc, const struct position *positions,
+                         struct stop *stop) {
     for (uint32_t i = 0; i < g->spec->field_count; i++) {
         uint32_t part_count = g->spec->fields[i].path.part_count;
         struct bval v;
@@ -261,7 +268,8 @@ static status finish_set(struct generator *g, struct key_set *out) {
     return ST_OK;
 }
 
-status keygen(const struct index_spec *spec, struct bdoc doc, struct arena *arena, struct key_set *out, struct err *err) {
+status keygen(const struct index_spec *spec, struct bdoc doc, struct arena *arena, struct key_set *out,
+              struct err *err) {
     struct scratch scratch;
     scratch.hook = (struct mem){resize_scratch, &scratch};
     scratch.mem = arena->mem;
@@ -283,14 +291,17 @@ out:
     return st;
 }
 
-status key_set_diff(const struct key_set *before, const struct key_set *after, struct arena *arena, struct key_diff *out, struct err *err) {
+status key_set_diff(const struct key_set *before, const struct key_set *after, struct arena *arena,
+                    struct key_diff *out, struct err *err) {
     struct key_diff d = {0};
     d.remove = arena_alloc(arena, (before->count + 1u) * sizeof(d.remove[0]));
     d.add = arena_alloc(arena, (after->count + 1u) * sizeof(d.add[0]));
     if (d.remove == NULL || d.add == NULL) return RAISE(err, ST_NOMEM, "out of memory for index keys");
     uint32_t b = 0, a = 0;
     while (b < before->count || a < after->count) {
-        int c = b == before->count ? 1 : a == after->count ? -1 : slice_compare(before->keys[b].key, after->keys[a].key);
+        int c = b == before->count ? 1
+            : a == after->count    ? -1
+                                   : slice_compare(before->keys[b].key, after->keys[a].key);
         bool is_same = c == 0 && slice_equal(before->keys[b].side, after->keys[a].side);
         if (c <= 0 && !is_same) d.remove[d.remove_count++] = before->keys[b];
         if (c >= 0 && !is_same) d.add[d.add_count++] = after->keys[a];

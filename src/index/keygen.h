@@ -25,7 +25,8 @@ struct key_set {
 };
 
 /* Keys and set live in the arena. A sparse index has no keys for a document in which every indexed field is missing. */
-status keygen(const struct index_spec *spec, struct bdoc doc, struct arena *arena, struct key_set *out, struct err *err);
+status keygen(const struct index_spec *spec, struct bdoc doc, struct arena *arena, struct key_set *out,
+              struct err *err);
 
 /* What an update changes (key and side compared). Both sets are sorted; the results point into them. A key whose side bits alone
  * change is in both lists: remove first, then add. */
@@ -35,6 +36,7 @@ struct key_diff {
     struct index_key *add;
     uint32_t add_count;
 };
-status key_set_diff(const struct key_set *before, const struct key_set *after, struct arena *arena, struct key_diff *out, struct err *err);
+status key_set_diff(const struct key_set *before, const struct key_set *after, struct arena *arena,
+                    struct key_diff *out, struct err *err);
 
 #endif

@@ -28,7 +28,8 @@ struct spec_parser {
 };
 
 static status fail_type(struct err *err, const char *option, const char *wanted, struct bval v) {
-    return RAISE_CODE(err, CODE_TypeMismatch, "The field '%s' must be %s, but got %s", option, wanted, btype_name(v.type));
+    return RAISE_CODE(err, CODE_TypeMismatch, "The field '%s' must be %s, but got %s", option, wanted,
+                      btype_name(v.type));
 }
 
 static status unsupported(struct err *err, const char *what) {
@@ -61,14 +62,16 @@ static status take_version(struct spec_parser *p, const char *option, struct bva
         return RAISE_CODE(p->err, CODE_BadValue, "Index version must be representable as a 32-bit integer");
     if (version != 1 && version != 2)
         return RAISE_CODE(p->err, CODE_CannotCreateIndex,
-                          "Invalid index specification; cannot create an index with v=%lld, only 1 and 2 are possible", (long long) version);
+                          "Invalid index specification; cannot create an index with v=%lld, only 1 and 2 are possible",
+                          (long long) version);
     p->raw.version = v;
     return ST_OK;
 }
 
 static status parse_bool(struct spec_parser *p, const char *option, struct bval v, bool *out) {
     if (v.type != B_BOOL && !bval_is_number(v))
-        return RAISE_CODE(p->err, CODE_TypeMismatch, "The field '%s' has a value of type %s, which is not convertible to bool", option,
+        return RAISE_CODE(p->err, CODE_TypeMismatch,
+                          "The field '%s' has a value of type %s, which is not convertible to bool", option,
                           btype_name(v.type));
     *out = bval_truthy(v);
     return ST_OK;
@@ -130,7 +133,8 @@ static status take_language_override(struct spec_parser *p, const char *option, 
     (void) option;
     if (v.type != B_STRING) return RAISE_CODE(p->err, CODE_CannotCreateIndex, "language_override must be a string");
     struct slice name = bval_string(v);
-    if (name.len == 0 || name.p[0] == '$' || memchr(name.p, '.', name.len) != NULL || memchr(name.p, 0, name.len) != NULL)
+    if (name.len == 0 || name.p[0] == '$' || memchr(name.p, '.', name.len) != NULL ||
+        memchr(name.p, 0, name.len) != NULL)
         return RAISE_CODE(p->err, CODE_CannotCreateIndex, "language_override is not valid");
     p->raw.language_override = v;
     return ST_OK;
@@ -180,7 +184,8 @@ static const struct spec_option {
 static status take_option(struct spec_parser *p, struct belem e) {
     for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
         if (slice_equal(e.name, slice_str(options[i].name))) return options[i].take(p, options[i].name, e.value);
-    return RAISE_CODE(p->err, CODE_InvalidIndexSpecificationOption, "The field '%.*s' is not valid for an index specification", PRINT(e.name));
+    return RAISE_CODE(p->err, CODE_InvalidIndexSpecificationOption,
+                      "The field '%.*s' is not valid for an index specification", PRINT(e.name));
 }
 
 /* ---- the key pattern ---- */
@@ -191,12 +196,15 @@ static status check_field_name(struct spec_parser *p, struct slice name) {
     for (bool is_first = true;; is_first = false) {
         const uint8_t *dot = at < end ? memchr(at, '.', (size_t) (end - at)) : NULL;
         struct slice part = slice_of(at, (size_t) ((dot != NULL ? dot : end) - at));
-        if (part.len == 0) return RAISE_CODE(p->err, CODE_CannotCreateIndex, "Index keys cannot contain an empty field.");
-        bool is_dbref = !is_first && (slice_equal(part, SLICE_LIT("$db")) || slice_equal(part, SLICE_LIT("$id")) ||
-                                      slice_equal(part, SLICE_LIT("$ref")));
+        if (part.len == 0)
+            return RAISE_CODE(p->err, CODE_CannotCreateIndex, "Index keys cannot contain an empty field.");
+        bool is_dbref = !is_first &&
+            (slice_equal(part, SLICE_LIT("$db")) || slice_equal(part, SLICE_LIT("$id")) ||
+             slice_equal(part, SLICE_LIT("$ref")));
         if (part.p[0] == '$' && !is_dbref)
             return RAISE_CODE(p->err, CODE_CannotCreateIndex,
-                              "Index key contains an illegal field name: field name starts with '$': '%.*s'", PRINT(name));
+                              "Index key contains an illegal field name: field name starts with '$': '%.*s'",
+                              PRINT(name));
         if (dot == NULL) return ST_OK;
         at = dot + 1;
     }
@@ -204,7 +212,8 @@ static status check_field_name(struct spec_parser *p, struct slice name) {
 
 /* The kind that the pattern's strings name; only one may. */
 static status find_kind(struct spec_parser *p, struct bdoc key) {
-    static const char *const known[] = {"2d", "2dsphere", "geoHaystack", "hashed", "columnstore", "queryable_encrypted_range"};
+    static const char *const known[] = {"2d",     "2dsphere",    "geoHaystack",
+                                        "hashed", "columnstore", "queryable_encrypted_range"};
     struct biter it = biter_of(key);
     struct belem e;
     p->spec->kind = INDEX_ORDERED;
@@ -229,18 +238,20 @@ static status find_kind(struct spec_parser *p, struct bdoc key) {
 static status parse_direction(struct spec_parser *p, struct belem e, bool *descending) {
     if (!bval_is_number(e.value))
         return RAISE_CODE(p->err, CODE_CannotCreateIndex,
-                          "Values in v:2 index key pattern cannot be of type %s. Only numbers > 0, numbers < 0, and strings are allowed.",
+                          "Values in v:2 index key pattern cannot be of type %s. Only numbers > 0, numbers < 0, and "
+                          "strings are allowed.",
                           btype_name(e.value.type));
     double direction = bnum_to_double(bnum_of(e.value));
-    if (isnan(direction)) return RAISE_CODE(p->err, CODE_CannotCreateIndex, "Values in the index key pattern cannot be NaN.");
-    if (direction == 0) return RAISE_CODE(p->err, CODE_CannotCreateIndex, "Values in the index key pattern cannot be 0.");
+    if (isnan(direction))
+        return RAISE_CODE(p->err, CODE_CannotCreateIndex, "Values in the index key pattern cannot be NaN.");
+    if (direction == 0)
+        return RAISE_CODE(p->err, CODE_CannotCreateIndex, "Values in the index key pattern cannot be 0.");
     *descending = direction < 0;
     return ST_OK;
 }
 
 static bool is_wildcard(struct slice name) {
-    return slice_equal(name, SLICE_LIT("$**")) ||
-           (name.len > 4 && memcmp(name.p + name.len - 4, ".$**", 4) == 0);
+    return slice_equal(name, SLICE_LIT("$**")) || (name.len > 4 && memcmp(name.p + name.len - 4, ".$**", 4) == 0);
 }
 
 static status refuse_repeated_field(struct spec_parser *p, struct bdoc key) {
@@ -251,7 +262,8 @@ static status refuse_repeated_field(struct spec_parser *p, struct bdoc key) {
         struct belem other;
         while (biter_next(&rest, &other))
             if (slice_equal(e.name, other.name))
-                return RAISE_CODE(p->err, CODE_BadValue, "The field '%.*s' appears multiple times in the index key pattern", PRINT(e.name));
+                return RAISE_CODE(p->err, CODE_BadValue,
+                                  "The field '%.*s' appears multiple times in the index key pattern", PRINT(e.name));
     }
     return ST_OK;
 }
@@ -297,9 +309,10 @@ static status add_weighted_fields(struct spec_parser *p, struct bdoc weights) {
             return RAISE_CODE(p->err, CODE_CannotCreateIndex, "weight for text index needs numeric type");
         int64_t weight = 0;
         if (!bnum_to_int64(bnum_of(e.value), &weight) || weight < 1 || weight > TEXT_WEIGHT_MAX)
-            return RAISE_CODE(p->err, CODE_CannotCreateIndex,
-                              "text index weight must be in the exclusive interval (0,%d) but the weight of '%.*s' is not", TEXT_WEIGHT_MAX + 1,
-                              PRINT(e.name));
+            return RAISE_CODE(
+                p->err, CODE_CannotCreateIndex,
+                "text index weight must be in the exclusive interval (0,%d) but the weight of '%.*s' is not",
+                TEXT_WEIGHT_MAX + 1, PRINT(e.name));
         if (slice_equal(e.name, SLICE_LIT("$**")) && weight != 1)
             return unsupported(p->err, "A weight of \"$**\" other than 1 is");
         TRY(add_text_field(p, e.name, (int32_t) weight));
@@ -321,13 +334,16 @@ static status copy_language(struct spec_parser *p, struct bval v, const char *ot
 }
 
 static bool is_known_language(struct slice name) {
-    static const char *const languages[] = {
-        "none",      "danish",     "dutch",    "english", "finnish", "french",  "german", "hungarian", "italian", "norwegian", "portuguese",
-        "romanian",  "russian",    "spanish",  "swedish", "turkish", "da",      "nl",     "en",        "fi",      "fr",        "de",
-        "hu",        "it",         "nb",       "pt",      "ro",      "ru",      "es",     "sv",        "tr"};
+    static const char *const languages[] = {"none",    "danish",    "dutch",   "english",   "finnish",    "french",
+                                            "german",  "hungarian", "italian", "norwegian", "portuguese", "romanian",
+                                            "russian", "spanish",   "swedish", "turkish",   "da",         "nl",
+                                            "en",      "fi",        "fr",      "de",        "hu",         "it",
+                                            "nb",      "pt",        "ro",      "ru",        "es",         "sv",
+                                            "tr"};
     char lower[16];
     if (name.len >= sizeof(lower)) return false;
-    for (size_t i = 0; i < name.len; i++) lower[i] = (char) (name.p[i] >= 'A' && name.p[i] <= 'Z' ? name.p[i] + 32 : name.p[i]);
+    for (size_t i = 0; i < name.len; i++)
+        lower[i] = (char) (name.p[i] >= 'A' && name.p[i] <= 'Z' ? name.p[i] + 32 : name.p[i]);
     for (size_t i = 0; i < sizeof(languages) / sizeof(languages[0]); i++)
         if (slice_equal(slice_str(languages[i]), slice_of(lower, name.len))) return true;
     return false;
@@ -339,7 +355,8 @@ static status parse_text_fields(struct spec_parser *p, struct bdoc key) {
     struct index_spec *spec = p->spec;
     bool has_weights = p->raw.weights.type == B_DOCUMENT;
     struct bdoc weights = has_weights ? bval_doc(p->raw.weights) : bdoc_empty;
-    if (p->raw.is_unique) return RAISE_CODE(p->err, CODE_CannotCreateIndex, "Index type 'text' does not support the unique option");
+    if (p->raw.is_unique)
+        return RAISE_CODE(p->err, CODE_CannotCreateIndex, "Index type 'text' does not support the unique option");
     spec->text_fields = arena_array(p->arena, struct text_field, bdoc_count(key) + bdoc_count(weights) + 1);
     if (spec->text_fields == NULL) return RAISE(p->err, ST_NOMEM, "out of memory for an index specification");
     bool is_normal = bdoc_get_str(key, "_fts").type == B_STRING;
@@ -351,14 +368,17 @@ static status parse_text_fields(struct spec_parser *p, struct bdoc key) {
         TRY(add_text_field(p, e.name, 1));
     }
     if (is_normal && bdoc_is_empty(weights))
-        return RAISE_CODE(p->err, CODE_CannotCreateIndex, "a text index with the key {_fts: \"text\"} must have 'weights'");
+        return RAISE_CODE(p->err, CODE_CannotCreateIndex,
+                          "a text index with the key {_fts: \"text\"} must have 'weights'");
     TRY(add_weighted_fields(p, weights));
     qsort(spec->text_fields, spec->text_field_count, sizeof(spec->text_fields[0]), compare_text_fields);
     TRY(copy_language(p, p->raw.default_language, "english", &spec->default_language));
     if (!is_known_language(spec->default_language))
-        return RAISE_CODE(p->err, CODE_CannotCreateIndex, "default_language is not valid: '%.*s'", PRINT(spec->default_language));
+        return RAISE_CODE(p->err, CODE_CannotCreateIndex, "default_language is not valid: '%.*s'",
+                          PRINT(spec->default_language));
     enum text_language language;
-    if (text_language_parse(spec->default_language, &language, NULL) != ST_OK) return unsupported(p->err, "A default_language other than \"english\" and \"none\" is");
+    if (text_language_parse(spec->default_language, &language, NULL) != ST_OK)
+        return unsupported(p->err, "A default_language other than \"english\" and \"none\" is");
     return copy_language(p, p->raw.language_override, "language", &spec->language_override);
 }
 
@@ -388,7 +408,8 @@ static void build_text_options(struct bbuild *b, const struct index_spec *spec) 
     struct bbuild weights = bbuild_open_doc(b, SLICE_LIT("weights"));
     if (spec->text_all_fields) bbuild_int32(&weights, "$**", 1);
     for (uint32_t i = 0; i < spec->text_field_count; i++)
-        bbuild_number(&weights, spec->text_fields[i].path.text, (struct bnum){.type = B_INT32, .i32 = spec->text_fields[i].weight});
+        bbuild_number(&weights, spec->text_fields[i].path.text,
+                      (struct bnum){.type = B_INT32, .i32 = spec->text_fields[i].weight});
     bbuild_close(&weights);
     bbuild_slice(b, "default_language", spec->default_language);
     bbuild_slice(b, "language_override", spec->language_override);
@@ -448,16 +469,22 @@ static status check_id_index(struct spec_parser *p) {
     const struct index_field *field = &spec->fields[0];
     int64_t direction;
     struct bval first = bdoc_get_str(bval_doc(p->raw.key), "_id");
-    bool is_id = spec->kind == INDEX_ORDERED && spec->field_count == 1 && slice_equal(field->path.text, SLICE_LIT("_id")) &&
-                 bnum_to_int64(bnum_of(first), &direction) && (direction == 1 || direction == -1);
+    bool is_id = spec->kind == INDEX_ORDERED && spec->field_count == 1 &&
+        slice_equal(field->path.text, SLICE_LIT("_id")) && bnum_to_int64(bnum_of(first), &direction) &&
+        (direction == 1 || direction == -1);
     if (!is_id) {
         if (p->raw.name.type == B_STRING && slice_equal(bval_string(p->raw.name), SLICE_LIT("_id_")))
-            return RAISE_CODE(p->err, CODE_BadValue, "The index name '_id_' is reserved for the _id index, which must have key pattern {_id: 1}");
+            return RAISE_CODE(
+                p->err, CODE_BadValue,
+                "The index name '_id_' is reserved for the _id index, which must have key pattern {_id: 1}");
         return ST_OK;
     }
-    if (direction == -1) return RAISE_CODE(p->err, CODE_BadValue, "The field 'key' for an _id index must be {_id: 1}, but got {_id: -1}");
+    if (direction == -1)
+        return RAISE_CODE(p->err, CODE_BadValue,
+                          "The field 'key' for an _id index must be {_id: 1}, but got {_id: -1}");
     if (p->raw.is_sparse || p->raw.is_unique)
-        return RAISE_CODE(p->err, CODE_InvalidIndexSpecificationOption, "The field '%s' is not valid for an _id index specification",
+        return RAISE_CODE(p->err, CODE_InvalidIndexSpecificationOption,
+                          "The field '%s' is not valid for an _id index specification",
                           p->raw.is_sparse ? "sparse" : "unique");
     spec->is_id = spec->is_unique = true;
     return ST_OK;
@@ -468,13 +495,16 @@ static status parse_key(struct spec_parser *p) {
     uint32_t count = bdoc_count(key);
     if (count == 0) return RAISE_CODE(p->err, CODE_CannotCreateIndex, "Index keys cannot be empty.");
     if (count > INDEX_FIELDS_MAX)
-        return RAISE_CODE(p->err, CODE_CannotCreateIndex, "The index key pattern has %u fields, more than the limit of %d", count, INDEX_FIELDS_MAX);
+        return RAISE_CODE(p->err, CODE_CannotCreateIndex,
+                          "The index key pattern has %u fields, more than the limit of %d", count, INDEX_FIELDS_MAX);
     TRY(refuse_repeated_field(p, key));
     TRY(find_kind(p, key));
     if (p->spec->kind == INDEX_TEXT) return parse_text_fields(p, key);
-    if (p->raw.weights.type != B_MISSING || p->raw.default_language.type != B_MISSING || p->raw.language_override.type != B_MISSING)
-        return RAISE_CODE(p->err, CODE_InvalidIndexSpecificationOption,
-                          "The fields 'weights', 'default_language' and 'language_override' are valid for a text index only");
+    if (p->raw.weights.type != B_MISSING || p->raw.default_language.type != B_MISSING ||
+        p->raw.language_override.type != B_MISSING)
+        return RAISE_CODE(
+            p->err, CODE_InvalidIndexSpecificationOption,
+            "The fields 'weights', 'default_language' and 'language_override' are valid for a text index only");
     return parse_ordered_fields(p, key);
 }
 
@@ -498,12 +528,16 @@ status index_spec_parse(struct arena *arena, struct bdoc document, struct index_
 static bool same_text_fields(const struct index_spec *a, const struct index_spec *b) {
     if (a->text_field_count != b->text_field_count || a->text_all_fields != b->text_all_fields) return false;
     for (uint32_t i = 0; i < a->text_field_count; i++)
-        if (!slice_equal(a->text_fields[i].path.text, b->text_fields[i].path.text) || a->text_fields[i].weight != b->text_fields[i].weight)
+        if (!slice_equal(a->text_fields[i].path.text, b->text_fields[i].path.text) ||
+            a->text_fields[i].weight != b->text_fields[i].weight)
             return false;
-    return slice_equal(a->default_language, b->default_language) && slice_equal(a->language_override, b->language_override);
+    return slice_equal(a->default_language, b->default_language) &&
+        slice_equal(a->language_override, b->language_override);
 }
 
 bool index_spec_same(const struct index_spec *a, const struct index_spec *b) {
-    if (a->kind != b->kind || a->is_unique != b->is_unique || a->is_sparse != b->is_sparse || bdoc_compare(a->key, b->key) != 0) return false;
+    if (a->kind != b->kind || a->is_unique != b->is_unique || a->is_sparse != b->is_sparse ||
+        bdoc_compare(a->key, b->key) != 0)
+        return false;
     return a->kind != INDEX_TEXT || same_text_fields(a, b);
 }

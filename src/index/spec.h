@@ -9,9 +9,9 @@
 #include "bson/value.h"
 
 #define INDEX_FIELDS_MAX 32
-#define INDEX_KEYS_PER_DOCUMENT_MAX 100000 /* a bound on the keys of one document in one index */
-#define INDEX_KEY_LEN_MAX (8 * 1024 * 1024)                  /* of one key: with prefix and locator it stays below the store's limit */
-#define INDEX_KEY_BYTES_PER_DOCUMENT_MAX (64 * 1024 * 1024)  /* of all keys of one document in one index */
+#define INDEX_KEYS_PER_DOCUMENT_MAX 100000  /* a bound on the keys of one document in one index */
+#define INDEX_KEY_LEN_MAX (8 * 1024 * 1024) /* of one key: with prefix and locator it stays below the store's limit */
+#define INDEX_KEY_BYTES_PER_DOCUMENT_MAX (64 * 1024 * 1024) /* of all keys of one document in one index */
 
 enum index_kind { INDEX_ORDERED, INDEX_TEXT };
 

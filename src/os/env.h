@@ -63,12 +63,13 @@ struct env_ops {
     status (*open)(struct env *env, const char *path, unsigned flags, struct file **out, struct err *err);
     status (*unlink)(struct env *env, const char *path, struct err *err); /* ST_NOT_FOUND when missing */
     status (*rename)(struct env *env, const char *from, const char *to, struct err *err); /* replaces `to` */
-    status (*sync_dir)(struct env *env, const char *path, struct err *err);  /* of the directory that holds `path` */
+    status (*sync_dir)(struct env *env, const char *path, struct err *err); /* of the directory that holds `path` */
     /* The absolute path with links resolved; the last component need not exist. NUL-terminated, mem_free'd with strlen + 1. */
     status (*real_path)(struct env *env, const char *path, char **out, struct err *err);
     /* Calls `visit` for every name in the directory that holds `path`; stops when it answers other than ST_OK. */
-    status (*list_dir)(struct env *env, const char *path, status (*visit)(void *ctx, const char *name), void *ctx, struct err *err);
-    uint64_t (*now_ms)(struct env *env);      /* wall clock, since 1970 UTC */
+    status (*list_dir)(struct env *env, const char *path, status (*visit)(void *ctx, const char *name), void *ctx,
+                       struct err *err);
+    uint64_t (*now_ms)(struct env *env); /* wall clock, since 1970 UTC */
     uint64_t (*monotonic_ns)(struct env *env);
     void (*random)(struct env *env, void *p, size_t len); /* fit for ids and salts */
     /* Who runs here, for people: "pid 123 on host", NUL-terminated, cut to text_len. */

@@ -170,7 +170,8 @@ static void set_len(struct memory_env *me, struct node *n, uint64_t len) {
     if (len < n->len) {
         size_t idx = (size_t) (len / CHUNK_LEN), off = (size_t) (len % CHUNK_LEN);
         drop_chunks(me, n, idx + (off != 0));
-        if (off != 0 && idx < n->chunk_count && n->chunks[idx] != NULL) memset(n->chunks[idx] + off, 0, CHUNK_LEN - off);
+        if (off != 0 && idx < n->chunk_count && n->chunks[idx] != NULL)
+            memset(n->chunks[idx] + off, 0, CHUNK_LEN - off);
     }
     n->len = len;
 }
@@ -253,7 +254,8 @@ static const struct file_ops memory_file_ops = {
 /* --- names --- */
 
 /* The node that an open with these flags refers to, made when it may be; the caller holds env->lock. */
-static status node_for_open(struct memory_env *me, const char *path, unsigned flags, struct node **out, struct err *err) {
+static status node_for_open(struct memory_env *me, const char *path, unsigned flags, struct node **out,
+                            struct err *err) {
     struct node *n = find_node(me, path);
     if (n == NULL) {
         if ((flags & FILE_CREATE) == 0) return ST_NOT_FOUND;
@@ -340,8 +342,8 @@ static status memory_real_path(struct env *env, const char *path, char **out, st
     return *out != NULL ? ST_OK : RAISE(err, ST_NOMEM, "resolve %s", path);
 }
 
-static status memory_list_dir(struct env *env, const char *path, status (*visit)(void *ctx, const char *name), void *ctx,
-                              struct err *err) {
+static status memory_list_dir(struct env *env, const char *path, status (*visit)(void *ctx, const char *name),
+                              void *ctx, struct err *err) {
     struct memory_env *me = env_of(env);
     const char *slash = strrchr(path, '/');
     size_t dir_len = slash != NULL ? (size_t) (slash - path) + 1 : 0, count = 0, cap = 0;

@@ -164,7 +164,8 @@ static status posix_open(struct env *env, const char *path, unsigned flags, stru
         else st = raise_errno(err, errno, "open", path);
         goto out;
     }
-    *pf = (struct posix_file){.file.ops = &posix_file_ops, .mem = env->mem, .fd = fd, .path = copy, .path_len = path_len};
+    *pf =
+        (struct posix_file){.file.ops = &posix_file_ops, .mem = env->mem, .fd = fd, .path = copy, .path_len = path_len};
     *out = &pf->file;
     pf = NULL;
     copy = NULL;
@@ -206,7 +207,8 @@ static status posix_sync_dir(struct env *env, const char *path, struct err *err)
     int e = 0;
     while (fsync(fd) != 0) {
         if (errno == EINTR) continue;
-        if (errno != EINVAL && errno != ENOTSUP) e = errno; /* some file systems cannot sync directories: nothing to do */
+        if (errno != EINVAL && errno != ENOTSUP)
+            e = errno; /* some file systems cannot sync directories: nothing to do */
         break;
     }
     (void) close(fd);

@@ -184,17 +184,14 @@ static void sync_node_badly(struct sim *sim, struct node *n) {
         struct page *p = &n->pages[i];
         if (p->state != PAGE_DIRTY) continue;
         switch (chance_below(&sim->chance, 3)) {
-        case 0:
-            clean_page(sim, p);
-            break;
+        case 0: clean_page(sim, p); break;
         case 1: /* dropped from the cache: reads see the disk again */
             mem_free(sim->own, p->now, PAGE_LEN);
             p->now = p->disk;
             p->disk = NULL;
             p->state = PAGE_CLEAN;
             break;
-        default:
-            p->state = PAGE_FORGOTTEN;
+        default: p->state = PAGE_FORGOTTEN;
         }
     }
     if (one_in(sim, 2)) n->len_disk = n->len_now;
@@ -309,9 +306,7 @@ static bool note_change(struct sim *sim, enum change_kind kind, const char *path
 static void apply_change(struct sim *sim, const struct change *c) {
     struct name *n = find_name(&sim->disk, c->path);
     switch (c->kind) {
-    case CHANGE_CREATE:
-        (void) set_name(sim, &sim->disk, c->path, c->node);
-        break;
+    case CHANGE_CREATE: (void) set_name(sim, &sim->disk, c->path, c->node); break;
     case CHANGE_UNLINK:
         if (n != NULL && n->node == c->node) drop_name(sim, &sim->disk, c->path);
         break;
@@ -347,7 +342,8 @@ static void settle_changes(struct sim *sim, const char *path, bool apply) {
 /* --- what may go wrong --- */
 
 /* Called before each call of kind `op`, under the lock. ST_OK: go on. Otherwise fail with it; *partly: after doing a part. */
-static status before_call(struct sim *sim, enum sim_op op, uint64_t boot, const char *path, bool *partly, struct err *err) {
+static status before_call(struct sim *sim, enum sim_op op, uint64_t boot, const char *path, bool *partly,
+                          struct err *err) {
     *partly = false;
     sim->clock_ns += 1000;
     if (sim->is_off || boot != sim->boot) return RAISE(err, ST_IO, "%s: the machine is off", path);
@@ -723,7 +719,9 @@ void sim_free(struct sim *sim) {
     mem_delete(sim->own, sim);
 }
 
-struct env *sim_env(struct sim *sim) { return &sim->env; }
+struct env *sim_env(struct sim *sim) {
+    return &sim->env;
+}
 
 uint64_t sim_calls(struct sim *sim) {
     mutex_lock(&sim->lock);
@@ -754,7 +752,9 @@ void sim_power_cut(struct sim *sim) {
 
 /* The changes of names that survive: a first part of them, or any. */
 static void settle_names(struct sim *sim, uint64_t luck) {
-    size_t first = luck == 0 ? 0 : luck == 1 ? sim->change_count : (size_t) chance_below(&sim->chance, sim->change_count + 1);
+    size_t first = luck == 0 ? 0
+        : luck == 1          ? sim->change_count
+                             : (size_t) chance_below(&sim->chance, sim->change_count + 1);
     bool in_order = one_in(sim, 2);
     for (size_t i = 0; i < sim->change_count; i++)
         if (luck < 2 || in_order ? i < first : one_in(sim, 2)) apply_change(sim, &sim->changes[i]);

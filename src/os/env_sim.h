@@ -57,13 +57,14 @@ uint64_t sim_calls(struct sim *sim); /* changing calls so far */
 void sim_power_cut_after(struct sim *sim, uint64_t calls);
 bool sim_is_off(struct sim *sim);
 void sim_power_cut(struct sim *sim); /* now */
-void sim_reboot(struct sim *sim);    /* cuts the power first if it is still on; forgets faults and plans, keeps the capacity */
+void sim_reboot(
+    struct sim *sim); /* cuts the power first if it is still on; forgets faults and plans, keeps the capacity */
 void sim_crash_process(struct sim *sim);
 
 /* Of the calls in `ops` (enum sim_op bits) the nth from now, from 1, fails with ST_IO or ST_NO_SPACE; for_good: and all later. */
 void sim_fail(struct sim *sim, unsigned ops, uint64_t nth, status st, bool for_good);
-bool sim_fail_hit(struct sim *sim);  /* it has happened */
-void sim_heal(struct sim *sim);      /* no more faults */
+bool sim_fail_hit(struct sim *sim); /* it has happened */
+void sim_heal(struct sim *sim);     /* no more faults */
 /* The disk holds files of so many bytes in all (whole pages); 0: no limit. */
 void sim_set_capacity(struct sim *sim, uint64_t len);
 uint64_t sim_used(struct sim *sim);

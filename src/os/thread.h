@@ -8,9 +8,16 @@
 
 #include "base/err.h"
 
-struct mutex { pthread_mutex_t m; };
-struct cond { pthread_cond_t c; };       /* waits on the monotonic clock */
-struct thread { pthread_t t; bool is_running; };
+struct mutex {
+    pthread_mutex_t m;
+};
+struct cond {
+    pthread_cond_t c;
+}; /* waits on the monotonic clock */
+struct thread {
+    pthread_t t;
+    bool is_running;
+};
 
 status mutex_init(struct mutex *m, struct err *err);
 void mutex_release(struct mutex *m);

@@ -4,7 +4,9 @@
 /* --- views --- */
 
 static const struct path_part id_part = {{(const uint8_t *) "_id", 3}, -1};
-static const struct index_field id_field = {.path = {.text = {(const uint8_t *) "_id", 3}, .part_count = 1, .parts = (struct path_part *) (uintptr_t) &id_part}};
+static const struct index_field id_field = {.path = {.text = {(const uint8_t *) "_id", 3},
+                                                     .part_count = 1,
+                                                     .parts = (struct path_part *) (uintptr_t) &id_part}};
 
 static bool has_number(const struct path *p) {
     for (uint32_t i = 0; i < p->part_count; i++) {
@@ -18,8 +20,11 @@ void index_view_of(const struct index *index, struct index_view *out) {
         *out = (struct index_view){.field_count = 1, .fields = &id_field, .is_unique = true};
         return;
     }
-    *out = (struct index_view){.index = index, .field_count = index->spec.field_count, .fields = index->spec.fields,
-                               .is_sparse = index->spec.is_sparse, .is_unique = index->spec.is_unique};
+    *out = (struct index_view){.index = index,
+                               .field_count = index->spec.field_count,
+                               .fields = index->spec.fields,
+                               .is_sparse = index->spec.is_sparse,
+                               .is_unique = index->spec.is_unique};
     for (uint32_t f = 0; f < out->field_count; f++) {
         out->multikey[f] = index_multikey(index, f);
         out->is_multikey = out->is_multikey || out->multikey[f] != 0;
@@ -51,7 +56,9 @@ struct assignment {
 
 /* A1 */
 static bool combines(const struct index_view *v, const struct assignment *a, const struct assignment *b) {
-    if ((a->predicate->is_negated && a->predicate->scope == NULL) || (b->predicate->is_negated && b->predicate->scope == NULL)) return true;
+    if ((a->predicate->is_negated && a->predicate->scope == NULL) ||
+        (b->predicate->is_negated && b->predicate->scope == NULL))
+        return true;
     uint64_t arrays = shared_arrays(v, a->field, b->field);
     if (arrays == 0) return true;
     uint32_t deepest = 63 - (uint32_t) __builtin_clzll(arrays); /* bit 63 stands for all from there on */
@@ -83,14 +90,16 @@ static status assign(struct assigner *s, uint32_t p, uint32_t field) {
     for (uint32_t t = 0; t < s->c->top_count && exact; t++) {
         const struct match_node *top = s->c->tops[t];
         /* Only a predicate that is the whole member leaves nothing to check. */
-        if (top == one.predicate->top && (top == one.predicate->node || (one.predicate->is_negated && top->op == MATCH_NOT && top->children[0] == one.predicate->node)))
+        if (top == one.predicate->top &&
+            (top == one.predicate->node ||
+             (one.predicate->is_negated && top->op == MATCH_NOT && top->children[0] == one.predicate->node)))
             a->top_done[t] = true;
     }
     return ST_OK;
 }
 
-status access_make(struct bounds_maker *m, const struct index_view *view, const struct conjunction *c, const struct predicate_bounds *bounds_of, uint32_t anchor,
-                   struct access **out, struct err *err) {
+status access_make(struct bounds_maker *m, const struct index_view *view, const struct conjunction *c,
+                   const struct predicate_bounds *bounds_of, uint32_t anchor, struct access **out, struct err *err) {
     struct access *a = arena_new(m->arena, struct access);
     struct assigner s = {.m = m, .access = a, .c = c, .bounds_of = bounds_of, .err = err};
     s.taken = arena_array(m->arena, struct assignment, c->predicate_count + 1);
@@ -131,7 +140,9 @@ static bool orders(const struct access *a, uint32_t f) {
 /* Is the sort field the same for all that the scan gives? */
 static bool is_constant(const struct access *a, const struct sort_field *s, uint32_t before) {
     for (uint32_t f = 0; f < before; f++) {
-        if (a->view.multikey[f] == 0 && !a->view.is_opaque[f] && intervals_is_point(&a->bounds[f]) && slice_equal(a->view.fields[f].path.text, s->path.text)) return true;
+        if (a->view.multikey[f] == 0 && !a->view.is_opaque[f] && intervals_is_point(&a->bounds[f]) &&
+            slice_equal(a->view.fields[f].path.text, s->path.text))
+            return true;
     }
     return false;
 }

@@ -16,12 +16,12 @@
 
 /* An index as the planner sees it. */
 struct index_view {
-    const struct index *index;         /* NULL: the documents by _id */
+    const struct index *index; /* NULL: the documents by _id */
     uint32_t field_count;
     const struct index_field *fields;
     uint64_t multikey[INDEX_FIELDS_MAX];
     bool is_multikey, is_sparse, is_unique;
-    bool is_opaque[INDEX_FIELDS_MAX];  /* A2 */
+    bool is_opaque[INDEX_FIELDS_MAX]; /* A2 */
 };
 void index_view_of(const struct index *index, struct index_view *out); /* NULL: by _id */
 /* Parts that two indexed paths share. */
@@ -29,22 +29,24 @@ bool index_view_shares_array(const struct index_view *v, uint32_t a, uint32_t b)
 
 struct access {
     struct index_view view;
-    struct intervals *bounds;         /* per field */
-    uint32_t bounded_count;           /* fields with narrower bounds than all */
+    struct intervals *bounds; /* per field */
+    uint32_t bounded_count;   /* fields with narrower bounds than all */
     struct scan_bounds *scan;
-    bool *top_done;                   /* per member of the conjunction: nothing left to check */
-    bool is_present;                  /* A3 holds */
-    bool has_leading;                 /* the first field is bounded */
+    bool *top_done;   /* per member of the conjunction: nothing left to check */
+    bool is_present;  /* A3 holds */
+    bool has_leading; /* the first field is bounded */
 };
 
 /* With predicate `anchor` taken first (UINT32_MAX: in their order). `bounds_of` holds one entry per predicate of the conjunction. */
-status access_make(struct bounds_maker *m, const struct index_view *view, const struct conjunction *c, const struct predicate_bounds *bounds_of, uint32_t anchor,
-                   struct access **out, struct err *err);
+status access_make(struct bounds_maker *m, const struct index_view *view, const struct conjunction *c,
+                   const struct predicate_bounds *bounds_of, uint32_t anchor, struct access **out, struct err *err);
 
 /* Does a scan of it come in this order? *backward: read from the end. *explode: only when its leading points are scanned one by one and merged (the number of leading fields; 0: not needed). */
 bool access_gives_sort(const struct access *a, const struct sort_pattern *sort, bool *backward, uint32_t *explode);
 
 /* May a document have several keys inside the bounds? Then it must be emitted at one of them only. */
-static inline bool access_repeats(const struct access *a) { return a->view.is_multikey && !scan_bounds_is_single(a->scan, a->view.multikey); }
+static inline bool access_repeats(const struct access *a) {
+    return a->view.is_multikey && !scan_bounds_is_single(a->scan, a->view.multikey);
+}
 
 #endif

@@ -19,7 +19,9 @@ void bounds_maker_init(struct bounds_maker *m, struct arena *arena) {
 
 void bounds_maker_release(struct bounds_maker *m) { buf_release(&m->scratch); }
 
-bool intervals_is_all(const struct intervals *iv) { return iv->count == 1 && iv->at[0].lo.len == 0 && iv->at[0].hi.len == 0; }
+bool intervals_is_all(const struct intervals *iv) {
+    return iv->count == 1 && iv->at[0].lo.len == 0 && iv->at[0].hi.len == 0;
+}
 
 bool intervals_is_points(const struct intervals *iv) {
     for (uint32_t i = 0; i < iv->count; i++) {
@@ -74,12 +76,14 @@ static status new_list(struct bounds_maker *m, size_t n, struct intervals *out, 
 /* --- making --- */
 
 static status set_point(struct bounds_maker *m, struct bval v, struct interval *out, struct err *err) {
-    *out = (struct interval){.lo_value = v, .hi_value = v, .lo_inclusive = true, .hi_inclusive = true, .is_point = true};
+    *out =
+        (struct interval){.lo_value = v, .hi_value = v, .lo_inclusive = true, .hi_inclusive = true, .is_point = true};
     TRY(encode_value(m, v, false, &out->lo, err));
     return encode_value(m, v, true, &out->hi, err);
 }
 
-status intervals_points(struct bounds_maker *m, const struct bval *values, uint32_t n, struct intervals *out, struct err *err) {
+status intervals_points(struct bounds_maker *m, const struct bval *values, uint32_t n, struct intervals *out,
+                        struct err *err) {
     TRY(new_list(m, n, out, err));
     for (uint32_t i = 0; i < n; i++) {
         struct interval *at = &out->at[out->count];
@@ -97,9 +101,11 @@ status intervals_point(struct bounds_maker *m, struct bval v, struct intervals *
 /* How explain names the open ends of a rank, as MongoDB does: [-inf.0, 5), ["", {}). Ranks without a row show MinKey and MaxKey. */
 static const uint8_t bytes_minus_inf[8] = {0, 0, 0, 0, 0, 0, 0xf0, 0xff}, bytes_inf[8] = {0, 0, 0, 0, 0, 0, 0xf0, 0x7f};
 static const uint8_t bytes_empty_string[5] = {1}, bytes_empty_doc[5] = {5}, bytes_empty_binary[5] = {0};
-static const uint8_t bytes_id_least[12] = {0}, bytes_id_most[12] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+static const uint8_t bytes_id_least[12] = {0},
+                     bytes_id_most[12] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
 static const uint8_t bytes_false[1] = {0}, bytes_true[1] = {1};
-static const uint8_t bytes_date_least[8] = {0, 0, 0, 0, 0, 0, 0, 0x80}, bytes_date_most[8] = {255, 255, 255, 255, 255, 255, 255, 0x7f};
+static const uint8_t bytes_date_least[8] = {0, 0, 0, 0, 0, 0, 0, 0x80},
+                     bytes_date_most[8] = {255, 255, 255, 255, 255, 255, 255, 0x7f};
 static const struct {
     struct bval lo, hi;
     bool hi_inclusive;
@@ -124,14 +130,17 @@ status intervals_range(struct bounds_maker *m, uint8_t sample_type, struct bval 
     if (hi.type != B_MISSING) TRY(encode_value(m, hi, hi_inclusive, &at->hi, err));
     else TRY(encode_rank(m, rank, true, &at->hi, err));
     if (lo.type == B_MISSING) at->lo_value = rank_ends[rank].lo, at->lo_inclusive = true;
-    if (hi.type == B_MISSING) at->hi_value = rank_ends[rank].hi, at->hi_inclusive = rank_ends[rank].hi.type == B_MISSING || rank_ends[rank].hi_inclusive;
+    if (hi.type == B_MISSING)
+        at->hi_value = rank_ends[rank].hi,
+        at->hi_inclusive = rank_ends[rank].hi.type == B_MISSING || rank_ends[rank].hi_inclusive;
     out->count = is_below(at->lo, at->hi);
     return ST_OK;
 }
 
 /* --- algebra --- */
 
-status intervals_intersect(struct bounds_maker *m, struct intervals a, struct intervals b, struct intervals *out, struct err *err) {
+status intervals_intersect(struct bounds_maker *m, struct intervals a, struct intervals b, struct intervals *out,
+                           struct err *err) {
     struct intervals r;
     if (intervals_is_all(&a) || intervals_is_all(&b)) {
         *out = intervals_is_all(&a) ? b : a;
@@ -140,10 +149,12 @@ status intervals_intersect(struct bounds_maker *m, struct intervals a, struct in
     TRY(new_list(m, (size_t) a.count + b.count, &r, err));
     for (uint32_t i = 0, j = 0; i < a.count && j < b.count;) {
         const struct interval *x = &a.at[i], *y = &b.at[j];
-        const struct interval *lower = compare_lo(x->lo, y->lo) >= 0 ? x : y, *upper = compare_hi(x->hi, y->hi) <= 0 ? x : y;
+        const struct interval *lower = compare_lo(x->lo, y->lo) >= 0 ? x : y,
+                              *upper = compare_hi(x->hi, y->hi) <= 0 ? x : y;
         if (is_below(lower->lo, upper->hi)) {
-            r.at[r.count++] = (struct interval){lower->lo, upper->hi, lower->lo_value, upper->hi_value, lower->lo_inclusive,
-                                                upper->hi_inclusive, x->is_point || y->is_point};
+            r.at[r.count++] =
+                (struct interval){lower->lo,           upper->hi,           lower->lo_value,           upper->hi_value,
+                                  lower->lo_inclusive, upper->hi_inclusive, x->is_point || y->is_point};
         }
         if (upper == x) i++;
         else j++;
@@ -152,7 +163,8 @@ status intervals_intersect(struct bounds_maker *m, struct intervals a, struct in
     return ST_OK;
 }
 
-status intervals_unite(struct bounds_maker *m, struct intervals a, struct intervals b, struct intervals *out, struct err *err) {
+status intervals_unite(struct bounds_maker *m, struct intervals a, struct intervals b, struct intervals *out,
+                       struct err *err) {
     struct intervals r;
     TRY(new_list(m, (size_t) a.count + b.count, &r, err));
     for (uint32_t i = 0, j = 0; i < a.count || j < b.count;) {
@@ -164,7 +176,8 @@ status intervals_unite(struct bounds_maker *m, struct intervals a, struct interv
             continue;
         }
         last->is_point = last->is_point && x->is_point;
-        if (compare_hi(x->hi, last->hi) > 0) last->hi = x->hi, last->hi_value = x->hi_value, last->hi_inclusive = x->hi_inclusive;
+        if (compare_hi(x->hi, last->hi) > 0)
+            last->hi = x->hi, last->hi_value = x->hi_value, last->hi_inclusive = x->hi_inclusive;
     }
     *out = r;
     return ST_OK;
@@ -181,7 +194,10 @@ status intervals_complement(struct bounds_maker *m, struct intervals a, struct i
         gap.hi_inclusive = !x->lo_inclusive;
         if (x->lo.len != 0 && is_below(gap.lo, gap.hi)) r.at[r.count++] = gap;
         if (x->hi.len == 0) goto done;
-        gap = (struct interval){.lo = x->hi, .lo_value = x->hi_value, .lo_inclusive = !x->hi_inclusive, .hi_inclusive = true};
+        gap = (struct interval){.lo = x->hi,
+                                .lo_value = x->hi_value,
+                                .lo_inclusive = !x->hi_inclusive,
+                                .hi_inclusive = true};
     }
     r.at[r.count++] = gap;
 done:
@@ -193,13 +209,17 @@ done:
 
 static void show_value(struct bval v, const char *open, struct buf *text) {
     if (v.type == B_MISSING) buf_append(text, open, strlen(open));
-    else if (v.type == B_DOUBLE && isinf(bval_double(v))) buf_append_format(text, "%sinf.0", bval_double(v) < 0 ? "-" : "");
-    else if (v.type == B_REGEX) (void) (buf_append_u8(text, '/'), buf_append_slice(text, bval_regex_pattern(v)), buf_append_u8(text, '/'), buf_append_slice(text, bval_regex_options(v)));
+    else if (v.type == B_DOUBLE && isinf(bval_double(v)))
+        buf_append_format(text, "%sinf.0", bval_double(v) < 0 ? "-" : "");
+    else if (v.type == B_REGEX)
+        (void) (buf_append_u8(text, '/'), buf_append_slice(text, bval_regex_pattern(v)), buf_append_u8(text, '/'),
+                buf_append_slice(text, bval_regex_options(v)));
     else json_write_value(v, JSON_RELAXED, 0, text);
 }
 
 static void show_interval(const struct interval *iv, bool reversed, struct buf *text) {
-    bool from_inclusive = reversed ? iv->hi_inclusive : iv->lo_inclusive, to_inclusive = reversed ? iv->lo_inclusive : iv->hi_inclusive;
+    bool from_inclusive = reversed ? iv->hi_inclusive : iv->lo_inclusive,
+         to_inclusive = reversed ? iv->lo_inclusive : iv->hi_inclusive;
     buf_append_u8(text, from_inclusive ? '[' : '(');
     show_value(reversed ? iv->hi_value : iv->lo_value, reversed ? "MaxKey" : "MinKey", text);
     buf_append(text, ", ", 2);

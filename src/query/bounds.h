@@ -23,8 +23,8 @@
 #include "bson/value.h"
 
 struct interval {
-    struct slice lo, hi;                /* len 0: open */
-    struct bval lo_value, hi_value;     /* what explain shows: B_MISSING is MinKey below, MaxKey above */
+    struct slice lo, hi;            /* len 0: open */
+    struct bval lo_value, hi_value; /* what explain shows: B_MISSING is MinKey below, MaxKey above */
     bool lo_inclusive, hi_inclusive;
     bool is_point;
 };
@@ -45,18 +45,22 @@ void bounds_maker_release(struct bounds_maker *m);
 extern const struct intervals intervals_none;
 extern const struct intervals intervals_all; /* static storage */
 bool intervals_is_all(const struct intervals *iv);
-bool intervals_is_points(const struct intervals *iv);       /* at least one, and each a point */
+bool intervals_is_points(const struct intervals *iv); /* at least one, and each a point */
 static inline bool intervals_is_point(const struct intervals *iv) { return iv->count == 1 && iv->at[0].is_point; }
 
 /* v as a point. The value is borrowed for explain. */
 status intervals_point(struct bounds_maker *m, struct bval v, struct intervals *out, struct err *err);
 /* n values that ascend strictly in the total order. */
-status intervals_points(struct bounds_maker *m, const struct bval *values, uint32_t n, struct intervals *out, struct err *err);
+status intervals_points(struct bounds_maker *m, const struct bval *values, uint32_t n, struct intervals *out,
+                        struct err *err);
 /* Within one rank (btype_rank). lo or hi B_MISSING: to the rank's end, of which sample_type tells the rank. */
-status intervals_range(struct bounds_maker *m, uint8_t sample_type, struct bval lo, bool lo_inclusive, struct bval hi, bool hi_inclusive, struct intervals *out, struct err *err);
+status intervals_range(struct bounds_maker *m, uint8_t sample_type, struct bval lo, bool lo_inclusive, struct bval hi,
+                       bool hi_inclusive, struct intervals *out, struct err *err);
 
-status intervals_intersect(struct bounds_maker *m, struct intervals a, struct intervals b, struct intervals *out, struct err *err);
-status intervals_unite(struct bounds_maker *m, struct intervals a, struct intervals b, struct intervals *out, struct err *err);
+status intervals_intersect(struct bounds_maker *m, struct intervals a, struct intervals b, struct intervals *out,
+                           struct err *err);
+status intervals_unite(struct bounds_maker *m, struct intervals a, struct intervals b, struct intervals *out,
+                       struct err *err);
 status intervals_complement(struct bounds_maker *m, struct intervals a, struct intervals *out, struct err *err);
 
 /* Appends the list as explain shows it, in scan order: ["[1, 5)", "[\"x\", \"x\"]"]. */

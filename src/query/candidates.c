@@ -41,7 +41,9 @@ static status add(struct planner *p, struct candidates *cs, const struct candida
 /* --- hints --- */
 
 static status no_such_index(struct err *err) {
-    return RAISE_CODE(err, CODE_BadValue, "error processing query: planner returned error :: caused by :: hint provided does not correspond to an existing index");
+    return RAISE_CODE(err, CODE_BadValue,
+                      "error processing query: planner returned error :: caused by :: hint provided does not "
+                      "correspond to an existing index");
 }
 
 static bool is_hinted(struct bval hint, const struct index_spec *spec) {
@@ -54,8 +56,8 @@ static bool is_id_hint(struct bval hint) {
     struct biter it = biter_of(bval_doc(hint));
     struct belem e, more;
     int64_t n;
-    return biter_next(&it, &e) && slice_equal(e.name, SLICE_LIT("_id")) && bval_is_number(e.value) && bnum_to_int64_exact(bnum_of(e.value), &n) && n == 1 &&
-           !biter_next(&it, &more);
+    return biter_next(&it, &e) && slice_equal(e.name, SLICE_LIT("_id")) && bval_is_number(e.value) &&
+        bnum_to_int64_exact(bnum_of(e.value), &n) && n == 1 && !biter_next(&it, &more);
 }
 
 status hint_resolve(struct planner *p, struct hint *out, struct err *err) {
@@ -77,7 +79,8 @@ status hint_resolve(struct planner *p, struct hint *out, struct err *err) {
         const struct index *ix = &p->c->indexes[i];
         if (ix->state != INDEX_READY || !is_hinted(hint, &ix->spec)) continue;
         if (ix->spec.kind != INDEX_ORDERED)
-            return RAISE_CODE(err, CODE_NoQueryExecutionPlans, "error processing query: planner returned error :: caused by :: No query solutions");
+            return RAISE_CODE(err, CODE_NoQueryExecutionPlans,
+                              "error processing query: planner returned error :: caused by :: No query solutions");
         out->index = ix;
         return ST_OK;
     }
@@ -87,7 +90,8 @@ status hint_resolve(struct planner *p, struct hint *out, struct err *err) {
 /* --- one index --- */
 
 /* What documents of this access must still satisfy. */
-static status residue(struct planner *p, const struct conjunction *c, const bool *done, const struct match_node **out, struct err *err) {
+static status residue(struct planner *p, const struct conjunction *c, const bool *done, const struct match_node **out,
+                      struct err *err) {
     struct match_node **left = arena_array(p->arena, struct match_node *, c->top_count + 1);
     uint32_t count = 0;
     if (left == NULL) return RAISE(err, ST_NOMEM, "query plan");
@@ -109,20 +113,24 @@ static status residue(struct planner *p, const struct conjunction *c, const bool
 
 /* The one field besides _id that the projection keeps is in the index and its entry tells all. More fields than one: their order in the document is not known from the index. */
 static bool is_covered(const struct planner *p, const struct access *a, bool is_sorted) {
-    if (p->q->projection == NULL || (p->sort != NULL && !is_sorted) || a->view.is_multikey || p->req->rechecks || p->depth > 0) return false;
+    if (p->q->projection == NULL || (p->sort != NULL && !is_sorted) || a->view.is_multikey || p->req->rechecks ||
+        p->depth > 0)
+        return false;
     uint32_t count, others = 0;
     const struct path *paths = projection_paths(p->q->projection, &count);
     if (paths == NULL) return false;
     for (uint32_t i = 0; i < count; i++) {
         if (slice_equal(paths[i].text, SLICE_LIT("_id"))) continue;
         bool found = false;
-        for (uint32_t f = 0; f < a->view.field_count; f++) found = found || (!a->view.is_opaque[f] && slice_equal(paths[i].text, a->view.fields[f].path.text));
+        for (uint32_t f = 0; f < a->view.field_count; f++)
+            found = found || (!a->view.is_opaque[f] && slice_equal(paths[i].text, a->view.fields[f].path.text));
         if (!found || ++others > 1) return false;
     }
     return others == 1;
 }
 
-static status documents_of(struct planner *p, const struct conjunction *c, struct access *a, bool backward, uint32_t explode, struct candidate *out, struct err *err) {
+static status documents_of(struct planner *p, const struct conjunction *c, struct access *a, bool backward,
+                           uint32_t explode, struct candidate *out, struct err *err) {
     bool by_id = a->view.index == NULL;
     struct plan_node *scan = plan_node_new(p, by_id ? PLAN_ID_SCAN : PLAN_IXSCAN, NULL), *node = scan;
     const struct match_node *filter;
@@ -160,7 +168,8 @@ static status documents_of(struct planner *p, const struct conjunction *c, struc
     return ST_OK;
 }
 
-static status add_access(struct planner *p, const struct conjunction *c, struct access *a, const struct hint *hint, struct candidates *out, struct err *err) {
+static status add_access(struct planner *p, const struct conjunction *c, struct access *a, const struct hint *hint,
+                         struct candidates *out, struct err *err) {
     struct candidate cand = {0};
     bool backward = false;
     uint32_t explode = 0;
@@ -178,13 +187,14 @@ static status add_access(struct planner *p, const struct conjunction *c, struct 
 }
 
 /* Where the predicates on the first field do not combine, each of them in turn is taken first. */
-static status add_index(struct planner *p, const struct conjunction *c, const struct predicate_bounds *bounds_of, const struct index *index, const struct hint *hint,
-                        struct candidates *out, struct err *err) {
+static status add_index(struct planner *p, const struct conjunction *c, const struct predicate_bounds *bounds_of,
+                        const struct index *index, const struct hint *hint, struct candidates *out, struct err *err) {
     struct index_view view;
     index_view_of(index, &view);
     struct access *a;
     uint32_t anchors = 0;
-    for (uint32_t i = 0; view.is_multikey && !view.is_opaque[0] && i < c->predicate_count && anchors < ANCHORS_MAX; i++) {
+    for (uint32_t i = 0; view.is_multikey && !view.is_opaque[0] && i < c->predicate_count && anchors < ANCHORS_MAX;
+         i++) {
         if (bounds_of[i].is_useless || !slice_equal(c->predicates[i].path, view.fields[0].path.text)) continue;
         TRY(access_make(&p->maker, &view, c, bounds_of, i, &a, err));
         TRY(add_access(p, c, a, hint, out, err));
@@ -209,7 +219,8 @@ static bool beats_any_scan(const struct planner *p, const struct candidates *cs)
     return false;
 }
 
-static status add_collscan(struct planner *p, const struct conjunction *c, const struct hint *hint, struct candidates *out, struct err *err) {
+static status add_collscan(struct planner *p, const struct conjunction *c, const struct hint *hint,
+                           struct candidates *out, struct err *err) {
     if (beats_any_scan(p, out)) return ST_OK;
     struct candidate cand = {0};
     double documents;
@@ -218,7 +229,8 @@ static status add_collscan(struct planner *p, const struct conjunction *c, const
     TRY(residue(p, c, NULL, &n->filter, err));
     TRY(cost_documents(p, &documents, err));
     n->backward = hint->backward;
-    if (p->sort != NULL && p->sort->field_count > 0 && slice_equal(p->sort->fields[0].path.text, SLICE_LIT("_id")) && !p->sort->fields[0].is_text_score) {
+    if (p->sort != NULL && p->sort->field_count > 0 && slice_equal(p->sort->fields[0].path.text, SLICE_LIT("_id")) &&
+        !p->sort->fields[0].is_text_score) {
         cand.is_sorted = true;
         n->backward = p->sort->fields[0].descending;
     }
@@ -231,7 +243,8 @@ static status add_collscan(struct planner *p, const struct conjunction *c, const
 /* --- unions --- */
 
 /* The $or's branches, each with the rest of the conjunction; *useless when one of them has no better way than a scan of all. */
-static status or_branches(struct planner *p, const struct conjunction *c, const struct match_node *or_node, struct plan_node *node, struct candidate *sum, bool *useless, struct err *err) {
+static status or_branches(struct planner *p, const struct conjunction *c, const struct match_node *or_node,
+                          struct plan_node *node, struct candidate *sum, bool *useless, struct err *err) {
     const struct match_node **nodes = arena_array(p->arena, const struct match_node *, c->top_count);
     if (nodes == NULL) return RAISE(err, ST_NOMEM, "query plan");
     uint32_t rest = 1;
@@ -261,7 +274,8 @@ static status or_branches(struct planner *p, const struct conjunction *c, const 
     return ST_OK;
 }
 
-static status add_union(struct planner *p, const struct conjunction *c, const struct match_node *or_node, struct candidates *out, struct err *err) {
+static status add_union(struct planner *p, const struct conjunction *c, const struct match_node *or_node,
+                        struct candidates *out, struct err *err) {
     struct candidate cand = {0};
     struct plan_node *n = plan_node_new(p, PLAN_OR, NULL);
     if (n == NULL) return RAISE(err, ST_NOMEM, "query plan");
@@ -288,10 +302,12 @@ static status add_union(struct planner *p, const struct conjunction *c, const st
     return add(p, out, &cand, err);
 }
 
-static status predicate_bounds_all(struct planner *p, const struct conjunction *c, struct predicate_bounds **out, struct err *err) {
+static status predicate_bounds_all(struct planner *p, const struct conjunction *c, struct predicate_bounds **out,
+                                   struct err *err) {
     *out = arena_array(p->arena, struct predicate_bounds, c->predicate_count + 1);
     if (*out == NULL) return RAISE(err, ST_NOMEM, "query plan");
-    for (uint32_t i = 0; i < c->predicate_count; i++) TRY(predicate_bounds(&p->maker, &c->predicates[i], &(*out)[i], err));
+    for (uint32_t i = 0; i < c->predicate_count; i++)
+        TRY(predicate_bounds(&p->maker, &c->predicates[i], &(*out)[i], err));
     return ST_OK;
 }
 
@@ -303,21 +319,25 @@ static bool may_use(const struct conjunction *c, const struct sort_pattern *sort
     return sort != NULL;
 }
 
-status candidates_find(struct planner *p, const struct conjunction *c, const struct hint *hint, struct candidates *out, struct err *err) {
+status candidates_find(struct planner *p, const struct conjunction *c, const struct hint *hint, struct candidates *out,
+                       struct err *err) {
     struct predicate_bounds *bounds_of;
     TRY(predicate_bounds_all(p, c, &bounds_of, err));
     if (hint->is_set && hint->is_natural) return add_collscan(p, c, hint, out, err);
     if (hint->is_set) return add_index(p, c, bounds_of, hint->index, hint, out, err);
     bool by_id = false;
-    for (uint32_t i = 0; i < c->predicate_count; i++) by_id = by_id || slice_equal(c->predicates[i].path, SLICE_LIT("_id"));
+    for (uint32_t i = 0; i < c->predicate_count; i++)
+        by_id = by_id || slice_equal(c->predicates[i].path, SLICE_LIT("_id"));
     if (by_id) TRY(add_index(p, c, bounds_of, NULL, hint, out, err));
-    if (by_id && p->depth == 0 && p->q->id.type != B_MISSING && out->count > 0) return ST_OK; /* nothing beats one lookup */
+    if (by_id && p->depth == 0 && p->q->id.type != B_MISSING && out->count > 0)
+        return ST_OK; /* nothing beats one lookup */
     for (uint32_t i = 0; i < p->c->index_count; i++) {
         if (may_use(c, p->sort, &p->c->indexes[i])) TRY(add_index(p, c, bounds_of, &p->c->indexes[i], hint, out, err));
     }
     uint32_t tops = p->depth == 0 ? c->top_count : c->first_top_count; /* a branch's own */
     for (uint32_t i = 0; i < tops && !p->req->rechecks && p->depth < OR_DEPTH_MAX; i++) {
-        if (c->tops[i]->op == MATCH_OR && c->tops[i]->child_count <= BRANCHES_MAX) TRY(add_union(p, c, c->tops[i], out, err));
+        if (c->tops[i]->op == MATCH_OR && c->tops[i]->child_count <= BRANCHES_MAX)
+            TRY(add_union(p, c, c->tops[i], out, err));
     }
     return add_collscan(p, c, hint, out, err);
 }

@@ -15,7 +15,8 @@ status cost_documents(struct planner *p, double *documents, struct err *err) {
     return ST_OK;
 }
 
-static status estimate(struct planner *p, const struct access *a, const struct byte_range *r, double *entries, struct err *err) {
+static status estimate(struct planner *p, const struct access *a, const struct byte_range *r, double *entries,
+                       struct err *err) {
     uint64_t n;
     if (a->view.index == NULL) TRY(record_estimate(p->req->txn, p->c, r->lo, r->hi, &n, err));
     else TRY(index_estimate(p->req->txn, p->c, a->view.index, r->lo, r->hi, &n, err));

@@ -24,7 +24,11 @@ static status run_one(void *ctx, struct write_batch *b, uint32_t i, struct write
     struct deletion *d = ctx;
     const struct delete_statement *s = &d->req->statements[i];
     struct modify *m = &d->modify;
-    *m = (struct modify){.op = m->op, .filter = s->filter.p != NULL ? s->filter : bdoc_empty, .hint = s->hint, .multi = s->multi, .change = delete_document};
+    *m = (struct modify){.op = m->op,
+                         .filter = s->filter.p != NULL ? s->filter : bdoc_empty,
+                         .hint = s->hint,
+                         .multi = s->multi,
+                         .change = delete_document};
     TRY(match_compile(m->op->mem, &m->op->arena, m->filter, &m->matcher, err));
     status st = modify_run(m, b, err);
     matcher_release(&m->matcher);
@@ -34,6 +38,7 @@ static status run_one(void *ctx, struct write_batch *b, uint32_t i, struct write
 
 status delete_run(struct op *op, const struct delete_request *req, struct write_result *out, struct err *err) {
     struct deletion d = {.modify = {.op = op}, .req = req};
-    struct write_command cmd = {.count = req->statement_count, .ordered = req->ordered, .run = run_one, .runs_alone = runs_alone, .ctx = &d};
+    struct write_command cmd = {
+        .count = req->statement_count, .ordered = req->ordered, .run = run_one, .runs_alone = runs_alone, .ctx = &d};
     return write_command_run(op, req->ns, &cmd, out, err);
 }

@@ -87,7 +87,8 @@ static status from_documents(struct values *v, struct run *run, const struct pat
 
 /* What of the first field's values is to be shown. The four that share a key (missing, null, undefined, empty array) are told apart by
  * their side bits: the missing one is no value. */
-static status take_entry(struct values *v, const struct access *a, const struct index_entry *e, struct buf *scratch, bool *taken) {
+static status take_entry(struct values *v, const struct access *a, const struct index_entry *e, struct buf *scratch,
+                         bool *taken) {
     struct slice key = e->key, side = e->side;
     struct bval value;
     buf_clear(scratch);
@@ -168,11 +169,13 @@ static status from_index(struct values *v, struct run *run, const struct access 
 /* --- which --- */
 
 /* An index whose first field is the path, whose bounds leave nothing to check, and in which every document has one key. */
-static status usable(struct run *run, const struct conjunction *c, const struct predicate_bounds *bounds_of, struct bounds_maker *m, const struct index *ix,
-                     struct slice path, struct access **out, struct err *err) {
+static status usable(struct run *run, const struct conjunction *c, const struct predicate_bounds *bounds_of,
+                     struct bounds_maker *m, const struct index *ix, struct slice path, struct access **out,
+                     struct err *err) {
     struct index_view view;
     *out = NULL;
-    if (ix->state != INDEX_READY || ix->spec.kind != INDEX_ORDERED || !slice_equal(ix->spec.fields[0].path.text, path)) return ST_OK;
+    if (ix->state != INDEX_READY || ix->spec.kind != INDEX_ORDERED || !slice_equal(ix->spec.fields[0].path.text, path))
+        return ST_OK;
     index_view_of(ix, &view);
     if (view.is_multikey || view.is_opaque[0]) return ST_OK;
     struct access *a;
@@ -197,7 +200,8 @@ status distinct_access(struct run *run, struct slice path, struct access **out, 
     if (bounds_of == NULL) return RAISE(err, ST_NOMEM, "query plan");
     bounds_maker_init(&m, arena);
     status st = ST_OK;
-    for (uint32_t i = 0; i < c.predicate_count && st == ST_OK; i++) st = predicate_bounds(&m, &c.predicates[i], &bounds_of[i], err);
+    for (uint32_t i = 0; i < c.predicate_count && st == ST_OK; i++)
+        st = predicate_bounds(&m, &c.predicates[i], &bounds_of[i], err);
     for (uint32_t i = 0; i < run->collection->index_count && st == ST_OK; i++) {
         struct access *a;
         st = usable(run, &c, bounds_of, &m, &run->collection->indexes[i], path, &a, err);
@@ -207,7 +211,8 @@ status distinct_access(struct run *run, struct slice path, struct access **out, 
     return st;
 }
 
-status distinct_read(struct run *run, const struct access *a, const struct path *path, struct buf *out, struct bdoc *values, uint64_t *keys, struct err *err) {
+status distinct_read(struct run *run, const struct access *a, const struct path *path, struct buf *out,
+                     struct bdoc *values, uint64_t *keys, struct err *err) {
     struct values v = {.op = run->op, .out = out, .err = err};
     bbuild_begin(&v.array, out);
     TRY(a != NULL ? from_index(&v, run, a, keys, err) : from_documents(&v, run, path, err));
@@ -215,7 +220,8 @@ status distinct_read(struct run *run, const struct access *a, const struct path 
     return values->p != NULL ? ST_OK : RAISE(err, ST_NOMEM, "distinct");
 }
 
-status distinct_run(struct op *op, const struct find_request *req, struct slice key, struct buf *out, struct bdoc *values, struct err *err) {
+status distinct_run(struct op *op, const struct find_request *req, struct slice key, struct buf *out,
+                    struct bdoc *values, struct err *err) {
     struct run run;
     struct path path;
     struct access *a;

@@ -32,7 +32,8 @@ static status eof_open(struct exec *x, const struct plan_node *plan, struct stag
 
 /* --- the tree --- */
 
-static status (*const openers[PLAN_STAGE_COUNT])(struct exec *x, const struct plan_node *plan, struct stage **out, struct err *err) = {
+static status (*const openers[PLAN_STAGE_COUNT])(struct exec *x, const struct plan_node *plan, struct stage **out,
+                                                 struct err *err) = {
     [PLAN_EOF] = eof_open,
     [PLAN_COLLSCAN] = stage_collscan_open,
     [PLAN_ID_SCAN] = stage_id_scan_open,
@@ -48,7 +49,8 @@ static status (*const openers[PLAN_STAGE_COUNT])(struct exec *x, const struct pl
     [PLAN_PROJECTION] = stage_projection_open,
 };
 
-status stage_new(struct exec *x, const struct plan_node *plan, const struct stage_ops *ops, size_t size, void *out, struct err *err) {
+status stage_new(struct exec *x, const struct plan_node *plan, const struct stage_ops *ops, size_t size, void *out,
+                 struct err *err) {
     /* A merge reads its index itself; its child is there to be explained. */
     uint32_t count = plan->stage == PLAN_SORT_MERGE ? 0 : plan->child_count;
     struct stage *s = arena_zalloc(x->arena, size);

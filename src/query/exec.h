@@ -14,13 +14,15 @@
 #include "query/plan.h"
 
 struct row {
-    struct bdoc doc;            /* p NULL: not fetched */
+    struct bdoc doc; /* p NULL: not fetched */
     struct slice locator;
-    struct slice key, side;     /* of the index entry */
+    struct slice key, side; /* of the index entry */
     double score;
 };
 
-struct stage_stats { uint64_t advanced, keys, documents, seeks, memory_max; };
+struct stage_stats {
+    uint64_t advanced, keys, documents, seeks, memory_max;
+};
 
 struct exec;
 struct stage;
@@ -43,13 +45,13 @@ struct stage {
 };
 
 struct exec {
-    struct op *op;              /* of the statement that runs now: set before every call */
+    struct op *op; /* of the statement that runs now: set before every call */
     struct kv_txn *txn;
     struct collection *collection;
     const struct query *query;
-    struct arena *arena;        /* for stages and what they keep */
-    struct arena row_arena;     /* scratch of one row */
-    bool rechecks;              /* plan_request.rechecks: entries may lead nowhere */
+    struct arena *arena;    /* for stages and what they keep */
+    struct arena row_arena; /* scratch of one row */
+    bool rechecks;          /* plan_request.rechecks: entries may lead nowhere */
     uint32_t ticks;
     struct stage *root, *made;
 };
@@ -70,7 +72,8 @@ static inline status stage_next(struct stage *s, struct row *out, struct err *er
 status exec_tick(struct exec *x, struct err *err);
 status exec_matches(struct exec *x, const struct match_node *filter, struct bdoc doc, bool *matches, struct err *err);
 /* A zeroed stage of `size` bytes with its children opened. */
-status stage_new(struct exec *x, const struct plan_node *plan, const struct stage_ops *ops, size_t size, void *out, struct err *err);
+status stage_new(struct exec *x, const struct plan_node *plan, const struct stage_ops *ops, size_t size, void *out,
+                 struct err *err);
 void stage_rest_nothing(struct stage *s);
 void stage_close_nothing(struct stage *s);
 
@@ -82,9 +85,11 @@ status stage_fetch_open(struct exec *x, const struct plan_node *plan, struct sta
 status stage_covered_open(struct exec *x, const struct plan_node *plan, struct stage **out, struct err *err);
 status stage_or_open(struct exec *x, const struct plan_node *plan, struct stage **out, struct err *err);
 status stage_sort_merge_open(struct exec *x, const struct plan_node *plan, struct stage **out, struct err *err);
-status stage_text_open(struct exec *x, const struct plan_node *plan, struct stage **out, struct err *err); /* rows of locator and score */
+status stage_text_open(struct exec *x, const struct plan_node *plan, struct stage **out,
+                       struct err *err); /* rows of locator and score */
 status stage_sort_open(struct exec *x, const struct plan_node *plan, struct stage **out, struct err *err);
-status stage_limit_open(struct exec *x, const struct plan_node *plan, struct stage **out, struct err *err); /* SKIP, LIMIT */
+status stage_limit_open(struct exec *x, const struct plan_node *plan, struct stage **out,
+                        struct err *err); /* SKIP, LIMIT */
 status stage_projection_open(struct exec *x, const struct plan_node *plan, struct stage **out, struct err *err);
 
 #endif

@@ -13,7 +13,8 @@ enum {
     BATCH_FIRST = 16,
     BATCH_MAX = 256,
     BATCH_LEN_MAX = 4 * 1024 * 1024, /* about how many bytes of documents a batch may pin */
-    KEYS_MANY = 32, /* a document with more keys is remembered when it is given: to make them again at each would take the square of their number */
+    KEYS_MANY =
+        32, /* a document with more keys is remembered when it is given: to make them again at each would take the square of their number */
 };
 
 struct fetched {
@@ -34,7 +35,7 @@ struct fetch {
     struct slice *locators;
     struct kv_value *values;
     uint32_t count, at, size, cap; /* rows in the batch; next; how many to ask for; room */
-    uint64_t left;            /* rows that are wanted at most */
+    uint64_t left;                 /* rows that are wanted at most */
     bool is_rested, at_end, needs_key;
     struct buf target;
     struct seen seen;
@@ -69,7 +70,10 @@ static status is_first_sight(struct fetch *f, struct slice locator, bool *first,
     *first = f->seen.slots[i].p == NULL;
     if (!*first) return ST_OK;
     f->seen.len += locator.len;
-    if (f->seen.len > x->op->memory_max) return RAISE(err, ST_NOMEM, "a query over a multikey index inside a transaction met its memory limit of %zu bytes", x->op->memory_max);
+    if (f->seen.len > x->op->memory_max)
+        return RAISE(err, ST_NOMEM,
+                     "a query over a multikey index inside a transaction met its memory limit of %zu bytes",
+                     x->op->memory_max);
     uint8_t *copy = arena_copy(x->arena, locator.p, locator.len);
     if (copy == NULL) return RAISE(err, ST_NOMEM, "set of documents");
     f->seen.slots[i] = slice_of(copy, locator.len);
@@ -91,7 +95,8 @@ static status is_first_key(struct fetch *f, const struct fetched *r, struct bdoc
         if (scan_bounds_place(a->scan, k->key, backward, &f->target) != KEY_INSIDE) continue;
         *first = slice_equal(k->key, r->key);
         bool added;
-        if (*first && set.count > KEYS_MANY) (void) is_first_sight(f, r->locator, &added, NULL); /* without memory it is only slower */
+        if (*first && set.count > KEYS_MANY)
+            (void) is_first_sight(f, r->locator, &added, NULL); /* without memory it is only slower */
         return ST_OK;
     }
     return ST_OK;
@@ -245,7 +250,8 @@ struct covered {
 };
 
 /* Decodes the wanted field and the _id. *missing: the document has no such field, or the entry does not tell. */
-static status decode_entry(struct covered *c, const struct row *in, size_t *id_at, size_t *value_at, bool *missing, struct err *err) {
+static status decode_entry(struct covered *c, const struct row *in, size_t *id_at, size_t *value_at, bool *missing,
+                           struct err *err) {
     const struct index_view *v = &c->base.plan->access->view;
     struct slice key = in->key, side = in->side, locator = in->locator;
     struct bval value;

@@ -23,7 +23,9 @@ static status bounded_next(struct bounded_scan *b, struct stage *s, struct index
         switch (scan_bounds_place(bounds, out->key, backward, &b->target)) {
         case KEY_INSIDE: return ST_OK;
         case KEY_PAST: return ST_END;
-        case KEY_DAMAGED: return RAISE(err, ST_CORRUPT, "damaged key in index %.*s", (int) s->plan->access->view.index->spec.name.len, (const char *) s->plan->access->view.index->spec.name.p);
+        case KEY_DAMAGED:
+            return RAISE(err, ST_CORRUPT, "damaged key in index %.*s", (int) s->plan->access->view.index->spec.name.len,
+                         (const char *) s->plan->access->view.index->spec.name.p);
         case KEY_BETWEEN: break;
         }
         if (b->target.failed) return RAISE(err, ST_NOMEM, "index scan");
@@ -104,7 +106,9 @@ static status open_stream(struct sort_merge *m, struct stream *st, struct slice 
     buf_init(&hi, x->op->mem);
     buf_append_slice(&hi, prefix);
     key_successor(&hi);
-    status ok = hi.failed ? RAISE(err, ST_NOMEM, "index scan") : index_scan_open(x->op, x->txn, x->collection, m->base.plan->access->view.index, m->base.plan->backward, &st->scan.scan, err);
+    status ok = hi.failed ? RAISE(err, ST_NOMEM, "index scan")
+                          : index_scan_open(x->op, x->txn, x->collection, m->base.plan->access->view.index,
+                                            m->base.plan->backward, &st->scan.scan, err);
     if (ok == ST_OK) ok = index_scan_range(st->scan.scan, prefix, buf_slice(&hi), err);
     buf_release(&hi);
     st->prefix_len = prefix.len;
@@ -154,7 +158,8 @@ static status open_all(struct sort_merge *m, struct err *err) {
 }
 
 static int compare_streams(const struct stream *a, const struct stream *b) {
-    int c = slice_compare(slice_of(a->entry.key.p + a->prefix_len, a->entry.key.len - a->prefix_len), slice_of(b->entry.key.p + b->prefix_len, b->entry.key.len - b->prefix_len));
+    int c = slice_compare(slice_of(a->entry.key.p + a->prefix_len, a->entry.key.len - a->prefix_len),
+                          slice_of(b->entry.key.p + b->prefix_len, b->entry.key.len - b->prefix_len));
     return c != 0 ? c : slice_compare(a->entry.locator, b->entry.locator);
 }
 
@@ -166,7 +171,8 @@ static status sort_merge_next(struct stage *s, struct row *out, struct err *err)
     for (uint32_t i = 0; i < m->stream_count; i++) {
         struct stream *st = &m->streams[i];
         if (!st->has_entry) continue;
-        if (best == NULL || (s->plan->backward ? compare_streams(st, best) > 0 : compare_streams(st, best) < 0)) best = st;
+        if (best == NULL || (s->plan->backward ? compare_streams(st, best) > 0 : compare_streams(st, best) < 0))
+            best = st;
     }
     m->last = best;
     if (best == NULL) return ST_END;

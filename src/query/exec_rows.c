@@ -79,7 +79,8 @@ static status or_next(struct stage *s, struct row *out, struct err *err) {
         }
         if (st != ST_OK) return st;
         bool given = false;
-        for (uint32_t i = 0; i < u->branch && !given; i++) TRY(exec_matches(s->x, s->plan->branches[i], out->doc, &given, err));
+        for (uint32_t i = 0; i < u->branch && !given; i++)
+            TRY(exec_matches(s->x, s->plan->branches[i], out->doc, &given, err));
         if (!given) return ST_OK;
     }
     return ST_END;

@@ -11,7 +11,8 @@ struct collscan {
 static status collscan_next(struct stage *s, struct row *out, struct err *err) {
     struct collscan *c = (struct collscan *) s;
     struct exec *x = s->x;
-    if (c->scan == NULL) TRY(record_scan_open(x->op, x->txn, x->collection, SLICE_NONE, SLICE_NONE, s->plan->backward, &c->scan, err));
+    if (c->scan == NULL)
+        TRY(record_scan_open(x->op, x->txn, x->collection, SLICE_NONE, SLICE_NONE, s->plan->backward, &c->scan, err));
     for (;;) {
         TRY(exec_tick(x, err));
         TRY(record_scan_next(c->scan, &out->doc, err));
@@ -44,7 +45,7 @@ status stage_collscan_open(struct exec *x, const struct plan_node *plan, struct 
 
 struct id_scan {
     struct stage base;
-    uint32_t range_idx; /* in scan direction */
+    uint32_t range_idx;       /* in scan direction */
     struct record_scan *scan; /* of the current range; NULL: none or a point */
     struct kv_value value;    /* of the current point */
     struct buf key;
@@ -78,7 +79,8 @@ static status range_next(struct id_scan *c, struct row *out, struct err *err) {
         c->range_idx++;
         return point_next(c, r->lo, out, err);
     }
-    if (c->scan == NULL) TRY(record_scan_open(x->op, x->txn, x->collection, r->lo, r->hi, c->base.plan->backward, &c->scan, err));
+    if (c->scan == NULL)
+        TRY(record_scan_open(x->op, x->txn, x->collection, r->lo, r->hi, c->base.plan->backward, &c->scan, err));
     st = record_scan_next(c->scan, &out->doc, err);
     if (st == ST_OK) {
         c->base.stats.keys++;

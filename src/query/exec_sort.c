@@ -9,7 +9,7 @@
 
 /* One row: this header, key, document, locator in one piece. */
 struct item {
-    uint64_t head;     /* the key's first eight bytes, big-endian: most comparisons end here */
+    uint64_t head; /* the key's first eight bytes, big-endian: most comparisons end here */
     uint64_t arrival;
     double score;
     uint32_t key_len, doc_len, locator_len;
@@ -19,7 +19,7 @@ struct sorter {
     struct stage base;
     struct item **items;
     size_t count, cap, at;
-    size_t len;        /* bytes held */
+    size_t len; /* bytes held */
     uint64_t arrivals, wanted;
     bool is_filled;
     struct item *given; /* freed at the next call */
@@ -27,7 +27,9 @@ struct sorter {
 };
 
 static uint8_t *item_key(const struct item *it) { return (uint8_t *) (uintptr_t) (it + 1); }
-static size_t item_len(const struct item *it) { return sizeof(*it) + (size_t) it->key_len + it->doc_len + it->locator_len; }
+static size_t item_len(const struct item *it) {
+    return sizeof(*it) + (size_t) it->key_len + it->doc_len + it->locator_len;
+}
 
 static uint64_t head_of(struct slice key) {
     uint8_t b[8] = {0};
@@ -43,7 +45,9 @@ static int compare_items(const struct item *a, const struct item *b) {
     return c != 0 ? c : (a->arrival > b->arrival) - (a->arrival < b->arrival);
 }
 
-static int compare_pointers(const void *a, const void *b) { return compare_items(*(struct item *const *) a, *(struct item *const *) b); }
+static int compare_pointers(const void *a, const void *b) {
+    return compare_items(*(struct item *const *) a, *(struct item *const *) b);
+}
 
 static void free_item(struct sorter *s, struct item *it) {
     if (it == NULL) return;
@@ -54,16 +58,21 @@ static void free_item(struct sorter *s, struct item *it) {
 static status too_large(struct sorter *s, struct err *err) {
     struct exec *x = s->base.x;
     if (x->query->allow_disk_use)
-        return RAISE_CODE(err, CODE_QueryExceededMemoryLimitNoDiskUseAllowed,
-                          "Sort exceeded memory limit of %zu bytes; sorting on disk (allowDiskUse) is not supported yet", x->op->memory_max);
+        return RAISE_CODE(
+            err, CODE_QueryExceededMemoryLimitNoDiskUseAllowed,
+            "Sort exceeded memory limit of %zu bytes; sorting on disk (allowDiskUse) is not supported yet",
+            x->op->memory_max);
     return RAISE_CODE(err, CODE_QueryExceededMemoryLimitNoDiskUseAllowed,
-                      "Executor error during find command :: caused by :: Sort exceeded memory limit of %zu bytes, but did not opt in to external sorting. "
-                      "Aborting operation. Pass allowDiskUse:true to opt in.", x->op->memory_max);
+                      "Executor error during find command :: caused by :: Sort exceeded memory limit of %zu bytes, but "
+                      "did not opt in to external sorting. "
+                      "Aborting operation. Pass allowDiskUse:true to opt in.",
+                      x->op->memory_max);
 }
 
 static status new_item(struct sorter *s, const struct row *r, struct item **out, struct err *err) {
     struct slice key = buf_slice(&s->key);
-    struct item shape = {head_of(key), s->arrivals++, r->score, (uint32_t) key.len, r->doc.len, (uint32_t) r->locator.len};
+    struct item shape = {head_of(key),       s->arrivals++, r->score,
+                         (uint32_t) key.len, r->doc.len,    (uint32_t) r->locator.len};
     struct item *it = mem_alloc(s->base.x->op->mem, item_len(&shape));
     if (it == NULL) return RAISE(err, ST_NOMEM, "sort");
     *it = shape;
@@ -116,7 +125,8 @@ static status keep(struct sorter *s, const struct row *r, struct err *err) {
     if (full && is_beaten(s)) return ST_OK;
     struct item *it = NULL;
     void *items = s->items;
-    if (!full && !mem_grow(x->op->mem, &items, &s->cap, s->count + 1, sizeof(*s->items))) return RAISE(err, ST_NOMEM, "sort");
+    if (!full && !mem_grow(x->op->mem, &items, &s->cap, s->count + 1, sizeof(*s->items)))
+        return RAISE(err, ST_NOMEM, "sort");
     s->items = items;
     TRY(new_item(s, r, &it, err));
     if (full) {
@@ -157,7 +167,9 @@ static status sort_next(struct stage *stage, struct row *out, struct err *err) {
     if (s->at == s->count) return ST_END;
     struct item *it = s->given = s->items[s->at++];
     uint8_t *p = item_key(it) + it->key_len;
-    *out = (struct row){.doc = {p, it->doc_len}, .locator = slice_of(p + it->doc_len, it->locator_len), .score = it->score};
+    *out = (struct row){.doc = {p, it->doc_len},
+                        .locator = slice_of(p + it->doc_len, it->locator_len),
+                        .score = it->score};
     return ST_OK;
 }
 

@@ -13,9 +13,11 @@ struct text_hits {
 static status open_search(struct text_hits *t, struct err *err) {
     struct exec *x = t->base.x;
     const struct match_text *m = &x->query->matcher.text;
-    t->index = (struct text_index){db_kv(x->op->db), x->collection->id, t->base.plan->text_index->id, &t->base.plan->text_index->spec};
+    t->index = (struct text_index){db_kv(x->op->db), x->collection->id, t->base.plan->text_index->id,
+                                   &t->base.plan->text_index->spec};
     struct text_query *query;
-    TRY(text_query_parse(&t->index, m->search, m->language, m->case_sensitive, m->diacritic_sensitive, x->arena, &query, err));
+    TRY(text_query_parse(&t->index, m->search, m->language, m->case_sensitive, m->diacritic_sensitive, x->arena, &query,
+                         err));
     struct text_search_opts opts = {t->base.plan->ranked, x->query->needs_score, t->base.plan->count};
     return text_search_open(&t->index, x->txn, query, &opts, x->op->mem, &t->search, err);
 }

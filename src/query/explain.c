@@ -7,12 +7,14 @@
 
 /* What stands above the run's own stages. */
 struct top {
-    const char *name; /* COUNT, UPDATE, DELETE, DISTINCT; NULL: nothing */
+    const char *name;              /* COUNT, UPDATE, DELETE, DISTINCT; NULL: nothing */
     const struct access *distinct; /* DISTINCT_SCAN */
     uint64_t distinct_keys, returned;
 };
 
-static bool is_count_scan(const struct plan_node *root) { return root->stage == PLAN_IXSCAN && root->access->scan->is_contiguous; }
+static bool is_count_scan(const struct plan_node *root) {
+    return root->stage == PLAN_IXSCAN && root->access->scan->is_contiguous;
+}
 
 static void show_distinct_scan(struct bbuild *b, const struct run *run, const struct top *top, bool with_stats) {
     const struct access *a = top->distinct;
@@ -34,7 +36,8 @@ static void show_distinct_scan(struct bbuild *b, const struct run *run, const st
     buf_release(&tmp);
 }
 
-static void show_root_stage(struct bbuild *b, const struct run *run, const struct plan_node *root, const struct stage *stage) {
+static void show_root_stage(struct bbuild *b, const struct run *run, const struct plan_node *root,
+                            const struct stage *stage) {
     if (root->stage == PLAN_OR) {
         bbuild_str(b, "stage", "SUBPLAN");
         struct bbuild sub = bbuild_open_doc(b, SLICE_LIT("inputStage"));
@@ -45,7 +48,8 @@ static void show_root_stage(struct bbuild *b, const struct run *run, const struc
     explain_stage(b, run, root, stage);
 }
 
-static void show_tree(struct bbuild *b, const struct run *run, const struct top *top, const struct plan_node *root, bool with_stats) {
+static void show_tree(struct bbuild *b, const struct run *run, const struct top *top, const struct plan_node *root,
+                      bool with_stats) {
     const struct stage *stage = with_stats ? run->exec.root : NULL;
     if (top->distinct != NULL) {
         show_distinct_scan(b, run, top, with_stats);
@@ -56,7 +60,12 @@ static void show_tree(struct bbuild *b, const struct run *run, const struct top 
         return;
     }
     bbuild_str(b, "stage", top->name);
-    if (with_stats) bbuild_int64(b, strcmp(top->name, "COUNT") == 0 ? "nCounted" : strcmp(top->name, "DELETE") == 0 ? "nWouldDelete" : "nMatched", (int64_t) top->returned);
+    if (with_stats)
+        bbuild_int64(b,
+                     strcmp(top->name, "COUNT") == 0        ? "nCounted"
+                         : strcmp(top->name, "DELETE") == 0 ? "nWouldDelete"
+                                                            : "nMatched",
+                     (int64_t) top->returned);
     struct bbuild sub = bbuild_open_doc(b, SLICE_LIT("inputStage"));
     if (strcmp(top->name, "COUNT") == 0 && is_count_scan(root)) {
         bbuild_str(&sub, "stage", "COUNT_SCAN");
@@ -104,7 +113,8 @@ static void show_planner(struct bbuild *b, const struct run *run, const struct n
     bbuild_close(&q);
 }
 
-static void show_execution(struct bbuild *b, const struct run *run, const struct top *top, uint64_t ms, bool all_plans) {
+static void show_execution(struct bbuild *b, const struct run *run, const struct top *top, uint64_t ms,
+                           bool all_plans) {
     uint64_t keys = top->distinct_keys, documents = 0;
     bool only_one = top->name != NULL && top->distinct == NULL;
     if (top->distinct == NULL) explain_totals(run->exec.root, &keys, &documents);
@@ -141,8 +151,8 @@ static status execute(struct run *run, struct top *top, const struct path *disti
     return st == ST_END ? ST_OK : st;
 }
 
-static status explain(struct op *op, const struct find_request *req, struct top *top, enum plan_want want, struct slice distinct_key, enum explain_verbosity v,
-                      struct bbuild *out, struct err *err) {
+static status explain(struct op *op, const struct find_request *req, struct top *top, enum plan_want want,
+                      struct slice distinct_key, enum explain_verbosity v, struct bbuild *out, struct err *err) {
     struct run run;
     struct path path;
     struct env *env = db_env(op->db);
@@ -165,22 +175,26 @@ out:
     return st;
 }
 
-status find_explain(struct op *op, const struct find_request *req, enum explain_kind kind, struct slice distinct_key, enum explain_verbosity v, struct bbuild *out, struct err *err) {
+status find_explain(struct op *op, const struct find_request *req, enum explain_kind kind, struct slice distinct_key,
+                    enum explain_verbosity v, struct bbuild *out, struct err *err) {
     struct top top = {.name = kind == EXPLAIN_COUNT ? "COUNT" : NULL};
-    return explain(op, req, &top, kind == EXPLAIN_COUNT ? WANT_COUNT : WANT_DOCUMENTS, kind == EXPLAIN_DISTINCT ? distinct_key : SLICE_NONE, v, out, err);
+    return explain(op, req, &top, kind == EXPLAIN_COUNT ? WANT_COUNT : WANT_DOCUMENTS,
+                   kind == EXPLAIN_DISTINCT ? distinct_key : SLICE_NONE, v, out, err);
 }
 
-static status explain_write(struct op *op, const char *name, const struct ns *ns, struct bdoc filter, struct bval hint, bool multi, enum explain_verbosity v,
-                            struct bbuild *out, struct err *err) {
+static status explain_write(struct op *op, const char *name, const struct ns *ns, struct bdoc filter, struct bval hint,
+                            bool multi, enum explain_verbosity v, struct bbuild *out, struct err *err) {
     struct top top = {.name = name};
     struct find_request req = {.ns = *ns, .filter = filter, .hint = hint, .limit = multi ? 0 : 1};
     return explain(op, &req, &top, WANT_DOCUMENTS, SLICE_NONE, v, out, err);
 }
 
-status update_explain(struct op *op, const struct ns *ns, const struct update_statement *st, enum explain_verbosity v, struct bbuild *out, struct err *err) {
+status update_explain(struct op *op, const struct ns *ns, const struct update_statement *st, enum explain_verbosity v,
+                      struct bbuild *out, struct err *err) {
     return explain_write(op, "UPDATE", ns, st->filter, st->hint, st->multi, v, out, err);
 }
 
-status delete_explain(struct op *op, const struct ns *ns, const struct delete_statement *st, enum explain_verbosity v, struct bbuild *out, struct err *err) {
+status delete_explain(struct op *op, const struct ns *ns, const struct delete_statement *st, enum explain_verbosity v,
+                      struct bbuild *out, struct err *err) {
     return explain_write(op, "DELETE", ns, st->filter, st->hint, st->multi, v, out, err);
 }

@@ -32,7 +32,8 @@ static void show_in(struct bbuild *b, const struct match_node *n) {
 static void show_type(struct bbuild *b, const struct match_node *n) {
     struct bbuild array = bbuild_open_array(b, SLICE_LIT("$type"));
     for (int type = 1; type < 256; type++) {
-        bool known = (type <= B_DECIMAL || type == B_MAX_KEY || type == B_MIN_KEY) && (n->type_set & match_type_bit((uint8_t) type)) != 0;
+        bool known = (type <= B_DECIMAL || type == B_MAX_KEY || type == B_MIN_KEY) &&
+            (n->type_set & match_type_bit((uint8_t) type)) != 0;
         if (!known) continue;
         uint8_t bytes[4];
         put_le32(bytes, (uint32_t) (type == B_MIN_KEY ? -1 : type));
@@ -63,7 +64,10 @@ static void show_mod(struct bbuild *b, const struct match_node *n) {
 
 /* {$gt: 5} without its path. */
 static void show_value_op(struct bbuild *b, const struct match_node *n) {
-    static const struct { enum match_op op; const char *name; } plain[] = {
+    static const struct {
+        enum match_op op;
+        const char *name;
+    } plain[] = {
         {MATCH_EQ, "$eq"}, {MATCH_GT, "$gt"}, {MATCH_GTE, "$gte"}, {MATCH_LT, "$lt"}, {MATCH_LTE, "$lte"},
     };
     for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
@@ -78,7 +82,8 @@ static void show_value_op(struct bbuild *b, const struct match_node *n) {
     case MATCH_MOD: show_mod(b, n); return;
     case MATCH_REGEX: show_regex(b, n->regex); return;
     case MATCH_SIZE: bbuild_int64(b, "$size", n->size); return;
-    case MATCH_ELEM_MATCH_OBJECT: case MATCH_ELEM_MATCH_VALUE: show_elem_match(b, n); return;
+    case MATCH_ELEM_MATCH_OBJECT:
+    case MATCH_ELEM_MATCH_VALUE: show_elem_match(b, n); return;
     case MATCH_NOT: {
         struct bbuild sub = bbuild_open_doc(b, SLICE_LIT("$not"));
         show_value_op(&sub, n->children[0]);
@@ -101,7 +106,13 @@ static void show_list(struct bbuild *b, const char *name, const struct match_nod
 
 static bool has_own_path(const struct match_node *n) {
     switch (n->op) {
-    case MATCH_AND: case MATCH_OR: case MATCH_NOR: case MATCH_NOT: case MATCH_TEXT: case MATCH_TRUE: case MATCH_FALSE: return false;
+    case MATCH_AND:
+    case MATCH_OR:
+    case MATCH_NOR:
+    case MATCH_NOT:
+    case MATCH_TEXT:
+    case MATCH_TRUE:
+    case MATCH_FALSE: return false;
     default: return true;
     }
 }

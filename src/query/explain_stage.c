@@ -24,7 +24,8 @@ static void show_filter(struct bbuild *b, const struct match_node *filter) {
 
 static void begin(struct bbuild *b, const char *name) { bbuild_str(b, "stage", name); }
 
-static void show_child(struct bbuild *b, const struct run *run, const struct plan_node *node, const struct stage *stage) {
+static void show_child(struct bbuild *b, const struct run *run, const struct plan_node *node,
+                       const struct stage *stage) {
     if (node->child_count == 0) return;
     struct bbuild sub = bbuild_open_doc(b, SLICE_LIT("inputStage"));
     explain_stage(&sub, run, node->children[0], stage != NULL && stage->child_count > 0 ? stage->children[0] : NULL);
@@ -90,7 +91,8 @@ static void show_key_counts(struct bbuild *b, const struct stage_stats *stats) {
     bbuild_int64(b, "dupsDropped", 0);
 }
 
-static void show_ixscan(struct bbuild *b, const struct run *run, const struct plan_node *node, const struct stage_stats *stats) {
+static void show_ixscan(struct bbuild *b, const struct run *run, const struct plan_node *node,
+                        const struct stage_stats *stats) {
     begin(b, "IXSCAN");
     show_counts(b, stats, stats != NULL ? stats->keys : 0);
     show_index(b, run, node->access, node->backward);
@@ -107,7 +109,8 @@ static void show_fetch(struct bbuild *b, const struct plan_node *node, const str
 }
 
 /* Documents lie under their _id: what is one scan here is shown as the fetch over an index scan that it stands for. */
-static void show_id_scan(struct bbuild *b, const struct run *run, const struct plan_node *node, const struct stage_stats *stats) {
+static void show_id_scan(struct bbuild *b, const struct run *run, const struct plan_node *node,
+                         const struct stage_stats *stats) {
     if (node->is_id_hack) {
         begin(b, "IDHACK");
         show_counts(b, stats, stats != NULL ? stats->keys : 0);
@@ -124,17 +127,20 @@ static void show_id_scan(struct bbuild *b, const struct run *run, const struct p
 
 /* --- the others --- */
 
-static void show_children(struct bbuild *b, const struct run *run, const struct plan_node *node, const struct stage *stage) {
+static void show_children(struct bbuild *b, const struct run *run, const struct plan_node *node,
+                          const struct stage *stage) {
     struct bbuild array = bbuild_open_array(b, SLICE_LIT("inputStages"));
     for (uint32_t i = 0; i < node->child_count; i++) {
         struct bbuild sub = bbuild_push_doc(&array);
-        explain_stage(&sub, run, node->children[i], stage != NULL && i < stage->child_count ? stage->children[i] : NULL);
+        explain_stage(&sub, run, node->children[i],
+                      stage != NULL && i < stage->child_count ? stage->children[i] : NULL);
         bbuild_close(&sub);
     }
     bbuild_close(&array);
 }
 
-static void show_sort_merge(struct bbuild *b, const struct run *run, const struct plan_node *node, const struct stage_stats *stats) {
+static void show_sort_merge(struct bbuild *b, const struct run *run, const struct plan_node *node,
+                            const struct stage_stats *stats) {
     begin(b, "SORT_MERGE");
     show_counts(b, stats, 0);
     bbuild_doc(b, "sortPattern", run->query.sort_doc);
@@ -145,7 +151,8 @@ static void show_sort_merge(struct bbuild *b, const struct run *run, const struc
     bbuild_close(&array);
 }
 
-static void show_sort(struct bbuild *b, const struct run *run, const struct plan_node *node, const struct stage_stats *stats) {
+static void show_sort(struct bbuild *b, const struct run *run, const struct plan_node *node,
+                      const struct stage_stats *stats) {
     begin(b, "SORT");
     show_counts(b, stats, 0);
     bbuild_doc(b, "sortPattern", run->query.sort_doc);
@@ -165,7 +172,8 @@ static const char *projection_name(const struct run *run, const struct plan_node
     return paths != NULL ? "PROJECTION_SIMPLE" : "PROJECTION_DEFAULT";
 }
 
-static void show_text(struct bbuild *b, const struct run *run, const struct plan_node *node, const struct stage *stage) {
+static void show_text(struct bbuild *b, const struct run *run, const struct plan_node *node,
+                      const struct stage *stage) {
     const struct stage_stats *stats = stage != NULL ? &stage->stats : NULL;
     begin(b, "TEXT_MATCH");
     show_filter(b, node->filter);
@@ -183,7 +191,10 @@ static void show_text(struct bbuild *b, const struct run *run, const struct plan
 void explain_stage(struct bbuild *b, const struct run *run, const struct plan_node *node, const struct stage *stage) {
     const struct stage_stats *stats = stage != NULL ? &stage->stats : NULL;
     switch (node->stage) {
-    case PLAN_EOF: begin(b, "EOF"); show_counts(b, stats, 0); return;
+    case PLAN_EOF:
+        begin(b, "EOF");
+        show_counts(b, stats, 0);
+        return;
     case PLAN_COLLSCAN:
         begin(b, "COLLSCAN");
         show_filter(b, node->filter);
@@ -197,12 +208,24 @@ void explain_stage(struct bbuild *b, const struct run *run, const struct plan_no
         explain_stage(b, run, node->children[0], stage != NULL && stage->child_count > 0 ? stage->children[0] : NULL);
         return;
     case PLAN_FETCH: show_fetch(b, node, stats); break;
-    case PLAN_OR: begin(b, "OR"); show_counts(b, stats, 0); show_children(b, run, node, stage); return;
+    case PLAN_OR:
+        begin(b, "OR");
+        show_counts(b, stats, 0);
+        show_children(b, run, node, stage);
+        return;
     case PLAN_SORT_MERGE: show_sort_merge(b, run, node, stats); return;
     case PLAN_TEXT: show_text(b, run, node, stage); return;
     case PLAN_SORT: show_sort(b, run, node, stats); break;
-    case PLAN_SKIP: begin(b, "SKIP"); show_counts(b, stats, 0); bbuild_int64(b, "skipAmount", (int64_t) node->count); break;
-    case PLAN_LIMIT: begin(b, "LIMIT"); show_counts(b, stats, 0); bbuild_int64(b, "limitAmount", (int64_t) node->count); break;
+    case PLAN_SKIP:
+        begin(b, "SKIP");
+        show_counts(b, stats, 0);
+        bbuild_int64(b, "skipAmount", (int64_t) node->count);
+        break;
+    case PLAN_LIMIT:
+        begin(b, "LIMIT");
+        show_counts(b, stats, 0);
+        bbuild_int64(b, "limitAmount", (int64_t) node->count);
+        break;
     case PLAN_PROJECTION:
         begin(b, projection_name(run, node));
         show_counts(b, stats, 0);

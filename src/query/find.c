@@ -5,10 +5,10 @@
 #include "query/run.h"
 
 struct find {
-    struct op op;              /* its own: the arena outlives the statement's; limits are those of the current one */
-    struct find_request req;   /* copied */
+    struct op op;            /* its own: the arena outlives the statement's; limits are those of the current one */
+    struct find_request req; /* copied */
     bool by_id, at_end;
-    struct run run;            /* not by_id */
+    struct run run; /* not by_id */
     /* by_id: */
     struct kv_txn *txn;
     bool owns_txn;
@@ -53,7 +53,8 @@ static void borrow_limits(struct find *f, const struct op *op) {
 
 /* Nothing to plan: one document by its key. */
 static bool is_by_id(const struct find_request *req) {
-    bool plain = req->sort.p == NULL && req->hint.type == B_MISSING && req->skip == 0 && req->min.p == NULL && req->max.p == NULL && !req->return_key && !req->show_record_id;
+    bool plain = req->sort.p == NULL && req->hint.type == B_MISSING && req->skip == 0 && req->min.p == NULL &&
+        req->max.p == NULL && !req->return_key && !req->show_record_id;
     return plain && req->filter.p != NULL && query_simple_id(req->filter).type != B_MISSING;
 }
 
@@ -66,7 +67,8 @@ static status open_by_id(struct find *f, struct err *err) {
     if (f->req.projection.p != NULL && !bdoc_is_empty(f->req.projection)) {
         TRY(projection_compile(f->op.mem, &f->op.arena, f->req.projection, &f->projection, err));
         if (projection_needs_text_score(f->projection))
-            return err_raise(err, ST_INVALID, 40218, __FILE__, __LINE__, "query requires text score metadata, but it is not available");
+            return err_raise(err, ST_INVALID, 40218, __FILE__, __LINE__,
+                             "query requires text score metadata, but it is not available");
     }
     TRY(run_begin(&f->op, &f->txn, &f->owns_txn, err));
     status st = catalog_find(&f->op, f->txn, f->req.ns, &f->collection, err);

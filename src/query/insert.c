@@ -24,7 +24,8 @@ static status insert_one(void *ctx, struct write_batch *b, uint32_t i, struct wr
 status insert_run(struct op *op, const struct insert_request *req, struct write_result *out, struct err *err) {
     struct insert in = {.op = op, .req = req};
     buf_init(&in.buf, op->mem);
-    struct write_command cmd = {.count = req->doc_count, .ordered = req->ordered, .creates = true, .run = insert_one, .ctx = &in};
+    struct write_command cmd = {
+        .count = req->doc_count, .ordered = req->ordered, .creates = true, .run = insert_one, .ctx = &in};
     status st = write_command_run(op, req->ns, &cmd, out, err);
     buf_release(&in.buf);
     return st;

@@ -42,7 +42,8 @@ static status change_first(struct modify *m, struct write_batch *b, struct err *
 /* --- many --- */
 
 /* The document as W sees it now, matched anew unless it is byte for byte what the scan saw. Changes it. */
-static status change_in_batch(struct modify *m, struct write_batch *b, struct slice locator, struct bdoc seen, struct err *err) {
+static status change_in_batch(struct modify *m, struct write_batch *b, struct slice locator, struct bdoc seen,
+                              struct err *err) {
     struct buf key;
     struct kv_value value = KV_VALUE_INIT;
     bool matches = true;
@@ -70,9 +71,11 @@ struct pending {
     struct arena arena;
 };
 
-static status change_one(struct modify *m, struct write_batch *b, uint64_t collection_id, struct slice locator, struct bdoc seen, struct err *err);
+static status change_one(struct modify *m, struct write_batch *b, uint64_t collection_id, struct slice locator,
+                         struct bdoc seen, struct err *err);
 
-static status flush(struct modify *m, struct write_batch *b, struct pending *p, uint64_t collection_id, struct err *err) {
+static status flush(struct modify *m, struct write_batch *b, struct pending *p, uint64_t collection_id,
+                    struct err *err) {
     status st = write_batch_commit(b, false, err);
     uint32_t count = p->count;
     p->count = 0;
@@ -81,7 +84,8 @@ static status flush(struct modify *m, struct write_batch *b, struct pending *p, 
         TRY(retry_wait(&retry, m->op, st, err));
         m->tally = p->before;
         st = ST_OK;
-        for (uint32_t i = 0; i < count && st == ST_OK; i++) st = change_one(m, b, collection_id, p->locators[i], (struct bdoc){NULL, 0}, err);
+        for (uint32_t i = 0; i < count && st == ST_OK; i++)
+            st = change_one(m, b, collection_id, p->locators[i], (struct bdoc){NULL, 0}, err);
     }
     if (st != ST_OK) return st;
     arena_reset(&p->arena);
@@ -91,7 +95,8 @@ static status flush(struct modify *m, struct write_batch *b, struct pending *p, 
 }
 
 /* In a transaction of its own, until it is applied. */
-static status change_one(struct modify *m, struct write_batch *b, uint64_t collection_id, struct slice locator, struct bdoc seen, struct err *err) {
+static status change_one(struct modify *m, struct write_batch *b, uint64_t collection_id, struct slice locator,
+                         struct bdoc seen, struct err *err) {
     struct retry retry = {0};
     struct tally before = m->tally;
     for (;;) {
@@ -119,7 +124,8 @@ static status note(struct pending *p, struct slice locator, struct err *err) {
 }
 
 /* One row of the scan, gathered with others in the batch. */
-static status change_row(struct modify *m, struct write_batch *b, struct pending *p, const struct run *run, const struct row *row, struct err *err) {
+static status change_row(struct modify *m, struct write_batch *b, struct pending *p, const struct run *run,
+                         const struct row *row, struct err *err) {
     status st = write_batch_begin(b, false, err);
     if (st == ST_NOT_FOUND || (st == ST_OK && b->collection->id != run->collection->id)) {
         write_batch_abort(b); /* dropped meanwhile: nothing of it is left to change */
@@ -130,7 +136,9 @@ static status change_row(struct modify *m, struct write_batch *b, struct pending
         struct kv_mark mark = kv_mark(b->txn);
         TRY(note(p, row->locator, err));
         st = change_in_batch(m, b, row->locator, row->doc, err);
-        if (st == ST_OK) return write_batch_is_full(b) || p->count == BATCH_COUNT_MAX ? flush(m, b, p, run->collection->id, err) : ST_OK;
+        if (st == ST_OK)
+            return write_batch_is_full(b) || p->count == BATCH_COUNT_MAX ? flush(m, b, p, run->collection->id, err)
+                                                                         : ST_OK;
         kv_rollback_to(b->txn, mark);
         m->tally = before;
         p->count--;
@@ -179,7 +187,10 @@ static status change_gathered(struct modify *m, struct write_batch *b, struct er
     while ((st = run_next(&run, &row, err)) == ST_OK) {
         buf_append_u32(&locators, (uint32_t) row.locator.len);
         buf_append_slice(&locators, row.locator);
-        if (locators.failed) st = RAISE(err, ST_NOMEM, "the documents of one statement in a transaction met the memory limit of %zu bytes", m->op->memory_max);
+        if (locators.failed)
+            st = RAISE(err, ST_NOMEM,
+                       "the documents of one statement in a transaction met the memory limit of %zu bytes",
+                       m->op->memory_max);
         if (st != ST_OK) break;
     }
     run_close(&run);

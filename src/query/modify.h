@@ -17,10 +17,12 @@ struct modify {
     struct bdoc filter;
     struct bval hint;
     bool multi;
-    struct matcher matcher;   /* compiled filter, for matching anew */
+    struct matcher matcher; /* compiled filter, for matching anew */
     /* Changes one document that matches, in the batch, which counts it when it wrote. */
     status (*change)(struct modify *m, struct write_batch *b, struct bdoc doc, struct err *err);
-    struct tally { int64_t matched, modified; } tally; /* change adds to modified */
+    struct tally {
+        int64_t matched, modified;
+    } tally; /* change adds to modified */
 };
 
 /* {_id: x} without a hint: x, a lookup without a plan. Else B_MISSING. */

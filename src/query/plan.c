@@ -13,11 +13,14 @@ static status push(struct planner *p, struct plan_node **root, enum plan_stage s
 }
 
 /* The stages above the way in. */
-static status finish(struct planner *p, struct plan_node *root, bool is_sorted, struct plan_node **out, struct err *err) {
+static status finish(struct planner *p, struct plan_node *root, bool is_sorted, struct plan_node **out,
+                     struct err *err) {
     const struct query *q = p->q;
     /* Where every document that is fetched is wanted, no more are fetched than that. */
     bool streams = q->sort == NULL || is_sorted;
-    if (root->stage == PLAN_FETCH && streams && root->filter == NULL && !root->dedups && !p->req->rechecks && p->need != 0 && root->count == 0) root->count = p->need;
+    if (root->stage == PLAN_FETCH && streams && root->filter == NULL && !root->dedups && !p->req->rechecks &&
+        p->need != 0 && root->count == 0)
+        root->count = p->need;
     if (q->sort != NULL && !is_sorted) TRY(push(p, &root, PLAN_SORT, p->need, err));
     if (q->skip > 0) TRY(push(p, &root, PLAN_SKIP, (uint64_t) q->skip, err));
     if (q->limit > 0) TRY(push(p, &root, PLAN_LIMIT, (uint64_t) q->limit, err));
@@ -51,8 +54,10 @@ static status plan_text(struct planner *p, const struct conjunction *c, struct p
         else left[count++] = (struct match_node *) (uintptr_t) c->tops[i];
     }
     if (!found)
-        return RAISE_CODE(err, CODE_NoQueryExecutionPlans, "error processing query: planner returned error :: caused by :: Failed to produce a solution for TEXT "
-                                                           "under OR - other non-TEXT clauses under OR have to be indexed as well.");
+        return RAISE_CODE(
+            err, CODE_NoQueryExecutionPlans,
+            "error processing query: planner returned error :: caused by :: Failed to produce a solution for TEXT "
+            "under OR - other non-TEXT clauses under OR have to be indexed as well.");
     if (count > 0) {
         struct match_node *all;
         TRY(match_and(p->arena, left, count, &all, err));

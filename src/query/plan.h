@@ -31,15 +31,15 @@ struct plan_node {
     enum plan_stage stage;
     struct plan_node **children;
     uint32_t child_count;
-    const struct match_node *filter;   /* what rows must still satisfy, or NULL (COLLSCAN, ID_SCAN, FETCH, TEXT) */
-    struct access *access;             /* IXSCAN, ID_SCAN, FETCH, COVERED, SORT_MERGE */
+    const struct match_node *filter; /* what rows must still satisfy, or NULL (COLLSCAN, ID_SCAN, FETCH, TEXT) */
+    struct access *access;           /* IXSCAN, ID_SCAN, FETCH, COVERED, SORT_MERGE */
     bool backward;
-    bool dedups;                       /* FETCH: a document may have several keys inside the bounds */
-    bool is_id_hack;                   /* ID_SCAN of one _id and nothing else */
-    uint32_t explode;                  /* SORT_MERGE: leading fields that are points */
+    bool dedups;                        /* FETCH: a document may have several keys inside the bounds */
+    bool is_id_hack;                    /* ID_SCAN of one _id and nothing else */
+    uint32_t explode;                   /* SORT_MERGE: leading fields that are points */
     const struct match_node **branches; /* OR: what each child answers */
-    uint64_t count;                    /* SKIP, LIMIT; SORT, FETCH, TEXT: rows that are wanted (0: all) */
-    bool ranked;                       /* TEXT: best first */
+    uint64_t count;                     /* SKIP, LIMIT; SORT, FETCH, TEXT: rows that are wanted (0: all) */
+    bool ranked;                        /* TEXT: best first */
     const struct index *text_index;
     double cost, rows;
 };
@@ -62,8 +62,8 @@ struct plan_request {
     const struct collection *collection; /* NULL: there is none */
     const struct query *query;
     enum plan_want want;
-    bool keeps_rejected;  /* for explain */
-    bool rechecks;        /* documents may have changed since their index entries were scanned: check the whole filter */
+    bool keeps_rejected; /* for explain */
+    bool rechecks;       /* documents may have changed since their index entries were scanned: check the whole filter */
 };
 
 /* In the query's arena. CODE_BadValue for a hint that names no index, 27 for $text without a text index. */

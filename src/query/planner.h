@@ -10,10 +10,10 @@ struct planner {
     struct arena *arena;
     struct bounds_maker maker;
     const struct collection *c;
-    uint64_t documents;       /* about how many there are */
-    bool has_documents;       /* that was asked */
+    uint64_t documents;              /* about how many there are */
+    bool has_documents;              /* that was asked */
     const struct sort_pattern *sort; /* NULL: none wanted (below an OR) */
-    uint64_t need;            /* rows that skip and limit ask for; 0: all */
+    uint64_t need;                   /* rows that skip and limit ask for; 0: all */
     uint32_t depth;
 };
 
@@ -32,7 +32,8 @@ struct candidates {
     uint32_t count, cap;
 };
 
-struct plan_node *plan_node_new(struct planner *p, enum plan_stage stage, struct plan_node *child); /* NULL without memory */
+struct plan_node *plan_node_new(struct planner *p, enum plan_stage stage,
+                                struct plan_node *child); /* NULL without memory */
 
 /* What the request says about the index to take. */
 struct hint {
@@ -41,7 +42,8 @@ struct hint {
 };
 status hint_resolve(struct planner *p, struct hint *out, struct err *err);
 /* Every way to answer the conjunction; at least one. */
-status candidates_find(struct planner *p, const struct conjunction *c, const struct hint *hint, struct candidates *out, struct err *err);
+status candidates_find(struct planner *p, const struct conjunction *c, const struct hint *hint, struct candidates *out,
+                       struct err *err);
 
 /* About how many entries the access reads, and in how many pieces. */
 status cost_access(struct planner *p, const struct access *a, double *keys, double *pieces, struct err *err);
@@ -57,6 +59,6 @@ double cost_filter(const struct match_node *filter);
 #define COST_DOCUMENT 0.30 /* reading one document in a scan */
 #define COST_FETCH 1.0     /* one document by its locator */
 #define COST_SEEK 2.0
-#define COST_SCAN_ALL 100.0  /* on top: a small collection is read by its indexes, as people expect of explain */
+#define COST_SCAN_ALL 100.0 /* on top: a small collection is read by its indexes, as people expect of explain */
 
 #endif

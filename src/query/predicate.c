@@ -44,17 +44,26 @@ static status whole_path(struct collector *c, struct slice base, const struct ma
 
 static bool is_leaf(enum match_op op) {
     switch (op) {
-    case MATCH_EQ: case MATCH_GT: case MATCH_GTE: case MATCH_LT: case MATCH_LTE: case MATCH_IN:
-    case MATCH_EXISTS: case MATCH_TYPE: case MATCH_MOD: case MATCH_REGEX: case MATCH_SIZE: return true;
+    case MATCH_EQ:
+    case MATCH_GT:
+    case MATCH_GTE:
+    case MATCH_LT:
+    case MATCH_LTE:
+    case MATCH_IN:
+    case MATCH_EXISTS:
+    case MATCH_TYPE:
+    case MATCH_MOD:
+    case MATCH_REGEX:
+    case MATCH_SIZE: return true;
     default: return false;
     }
 }
 
-static status collect(struct collector *c, const struct match_node *node, const struct match_node *top, struct slice base,
-                      const struct elem_scope *scope, bool negated);
+static status collect(struct collector *c, const struct match_node *node, const struct match_node *top,
+                      struct slice base, const struct elem_scope *scope, bool negated);
 
-static status collect_scope(struct collector *c, const struct match_node *node, const struct match_node *top, struct slice base,
-                            const struct elem_scope *up) {
+static status collect_scope(struct collector *c, const struct match_node *node, const struct match_node *top,
+                            struct slice base, const struct elem_scope *up) {
     struct elem_scope *scope = arena_new(c->arena, struct elem_scope);
     if (scope == NULL) return RAISE(c->err, ST_NOMEM, "query plan");
     struct slice path;
@@ -64,14 +73,15 @@ static status collect_scope(struct collector *c, const struct match_node *node, 
     return ST_OK;
 }
 
-static status collect(struct collector *c, const struct match_node *node, const struct match_node *top, struct slice base,
-                      const struct elem_scope *scope, bool negated) {
+static status collect(struct collector *c, const struct match_node *node, const struct match_node *top,
+                      struct slice base, const struct elem_scope *scope, bool negated) {
     if (node->op == MATCH_AND && !negated) {
         for (uint32_t i = 0; i < node->child_count; i++) TRY(collect(c, node->children[i], top, base, scope, false));
         return ST_OK;
     }
     if (node->op == MATCH_NOT && !negated) return collect(c, node->children[0], top, base, scope, true);
-    if ((node->op == MATCH_ELEM_MATCH_OBJECT || node->op == MATCH_ELEM_MATCH_VALUE) && !negated) return collect_scope(c, node, top, base, scope);
+    if ((node->op == MATCH_ELEM_MATCH_OBJECT || node->op == MATCH_ELEM_MATCH_VALUE) && !negated)
+        return collect_scope(c, node, top, base, scope);
     if (!is_leaf(node->op)) return ST_OK;
     struct predicate p = {.node = node, .top = top, .is_negated = negated, .scope = scope};
     TRY(whole_path(c, base, node, &p.path));
@@ -95,7 +105,8 @@ static status add_top(struct collector *c, const struct match_node *node) {
     return collect(c, node, node, SLICE_NONE, NULL, false);
 }
 
-status conjunction_make(struct arena *arena, const struct match_node *const *nodes, uint32_t count, struct conjunction *out, struct err *err) {
+status conjunction_make(struct arena *arena, const struct match_node *const *nodes, uint32_t count,
+                        struct conjunction *out, struct err *err) {
     *out = (struct conjunction){0};
     struct collector c = {.arena = arena, .out = out, .err = err};
     for (uint32_t i = 0; i < count; i++) {
@@ -148,7 +159,8 @@ static struct bval new_string(struct arena *arena, const uint8_t *p, size_t len)
 }
 
 /* Strings that begin with the prefix that the pattern demands, and stored regular expressions, which match by being equal. */
-static status bounds_of_regex(struct bounds_maker *m, const struct match_regex *regex, struct predicate_bounds *out, struct err *err) {
+static status bounds_of_regex(struct bounds_maker *m, const struct match_regex *regex, struct predicate_bounds *out,
+                              struct err *err) {
     *out = (struct predicate_bounds){.exactness = BOUNDS_INEXACT, .needs_presence = true};
     struct slice prefix;
     bool exact = false;
@@ -178,9 +190,11 @@ static bool is_nan(struct bval v) { return bval_is_number(v) && bnum_is_nan(bnum
 
 /* $gt, $gte, $lt, $lte compare within the rank of the operand. Arrays are compared as a whole, which their elements' keys do not show;
  * MinKey and MaxKey compare with everything; NaN only with itself. */
-static status bounds_of_comparison(struct bounds_maker *m, const struct match_node *node, struct predicate_bounds *out, struct err *err) {
+static status bounds_of_comparison(struct bounds_maker *m, const struct match_node *node, struct predicate_bounds *out,
+                                   struct err *err) {
     struct bval v = node->value;
-    bool inclusive = node->op == MATCH_GTE || node->op == MATCH_LTE, is_lower = node->op == MATCH_GT || node->op == MATCH_GTE;
+    bool inclusive = node->op == MATCH_GTE || node->op == MATCH_LTE,
+         is_lower = node->op == MATCH_GT || node->op == MATCH_GTE;
     if (v.type == B_ARRAY || v.type == B_MIN_KEY || v.type == B_MAX_KEY) return useless(out);
     if (bval_is_nullish(v)) {
         if (inclusive) return bounds_of_equal(m, null_value, out, err);
@@ -206,7 +220,8 @@ static status bounds_of_comparison(struct bounds_maker *m, const struct match_no
 }
 
 /* The distinct plain values are points in order; null, arrays and regular expressions are united with them. */
-static status bounds_of_in(struct bounds_maker *m, const struct match_node *node, struct predicate_bounds *out, struct err *err) {
+static status bounds_of_in(struct bounds_maker *m, const struct match_node *node, struct predicate_bounds *out,
+                           struct err *err) {
     struct bval *plain = arena_array(m->arena, struct bval, node->value_count + 1);
     if (plain == NULL) return RAISE(err, ST_NOMEM, "index bounds");
     uint32_t count = 0;
@@ -230,9 +245,12 @@ static status bounds_of_in(struct bounds_maker *m, const struct match_node *node
     return ST_OK;
 }
 
-static status bounds_of_type(struct bounds_maker *m, const struct match_node *node, struct predicate_bounds *out, struct err *err) {
-    static const uint8_t types[] = {B_DOUBLE, B_STRING, B_DOCUMENT, B_BINARY, B_UNDEFINED, B_OBJECT_ID, B_BOOL, B_DATE, B_NULL, B_REGEX, B_DBPOINTER,
-                                    B_CODE, B_SYMBOL, B_CODE_SCOPE, B_INT32, B_TIMESTAMP, B_INT64, B_DECIMAL, B_MAX_KEY, B_MIN_KEY};
+static status bounds_of_type(struct bounds_maker *m, const struct match_node *node, struct predicate_bounds *out,
+                             struct err *err) {
+    static const uint8_t types[] = {B_DOUBLE,    B_STRING, B_DOCUMENT, B_BINARY,     B_UNDEFINED,
+                                    B_OBJECT_ID, B_BOOL,   B_DATE,     B_NULL,       B_REGEX,
+                                    B_DBPOINTER, B_CODE,   B_SYMBOL,   B_CODE_SCOPE, B_INT32,
+                                    B_TIMESTAMP, B_INT64,  B_DECIMAL,  B_MAX_KEY,    B_MIN_KEY};
     if (node->type_set & match_type_bit(B_ARRAY)) return useless(out);
     *out = (struct predicate_bounds){.intervals = intervals_none, .exactness = BOUNDS_INEXACT, .needs_presence = true};
     for (size_t i = 0; i < sizeof(types); i++) {
@@ -244,10 +262,14 @@ static status bounds_of_type(struct bounds_maker *m, const struct match_node *no
     return ST_OK;
 }
 
-static status bounds_of_leaf(struct bounds_maker *m, const struct match_node *node, struct predicate_bounds *out, struct err *err) {
+static status bounds_of_leaf(struct bounds_maker *m, const struct match_node *node, struct predicate_bounds *out,
+                             struct err *err) {
     switch (node->op) {
     case MATCH_EQ: return bounds_of_equal(m, node->value, out, err);
-    case MATCH_GT: case MATCH_GTE: case MATCH_LT: case MATCH_LTE: return bounds_of_comparison(m, node, out, err);
+    case MATCH_GT:
+    case MATCH_GTE:
+    case MATCH_LT:
+    case MATCH_LTE: return bounds_of_comparison(m, node, out, err);
     case MATCH_IN: return bounds_of_in(m, node, out, err);
     case MATCH_TYPE: return bounds_of_type(m, node, out, err);
     case MATCH_REGEX: return bounds_of_regex(m, node->regex, out, err);
@@ -263,7 +285,8 @@ static status bounds_of_leaf(struct bounds_maker *m, const struct match_node *no
     }
 }
 
-status predicate_bounds(struct bounds_maker *m, const struct predicate *p, struct predicate_bounds *out, struct err *err) {
+status predicate_bounds(struct bounds_maker *m, const struct predicate *p, struct predicate_bounds *out,
+                        struct err *err) {
     TRY(bounds_of_leaf(m, p->node, out, err));
     if (!p->is_negated) return ST_OK;
     /* Where a key inside is a match, no key of a document that does not match is inside: all are in the complement. */
@@ -278,14 +301,19 @@ double predicate_selectivity(const struct match_node *node) {
     switch (node->op) {
     case MATCH_EQ: return 0.05;
     case MATCH_IN: return fmin(0.05 * (node->value_count + node->child_count), 0.5);
-    case MATCH_GT: case MATCH_GTE: case MATCH_LT: case MATCH_LTE: case MATCH_REGEX: return 0.3;
+    case MATCH_GT:
+    case MATCH_GTE:
+    case MATCH_LT:
+    case MATCH_LTE:
+    case MATCH_REGEX: return 0.3;
     case MATCH_AND:
         for (uint32_t i = 0; i < node->child_count; i++) s *= predicate_selectivity(node->children[i]);
         return fmax(s, 1e-6);
     case MATCH_OR:
         for (uint32_t i = 0; i < node->child_count; i++) s *= 1 - predicate_selectivity(node->children[i]);
         return 1 - s;
-    case MATCH_NOT: case MATCH_NOR: return 0.8;
+    case MATCH_NOT:
+    case MATCH_NOR: return 0.8;
     case MATCH_FALSE: return 0;
     case MATCH_TRUE: return 1;
     default: return 0.4;

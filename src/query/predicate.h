@@ -30,15 +30,16 @@ struct conjunction {
 };
 
 /* The conjunction of `nodes` (nested ANDs flattened). In the arena. */
-status conjunction_make(struct arena *arena, const struct match_node *const *nodes, uint32_t count, struct conjunction *out, struct err *err);
+status conjunction_make(struct arena *arena, const struct match_node *const *nodes, uint32_t count,
+                        struct conjunction *out, struct err *err);
 
 /* Parts of the deepest $elemMatch array that both predicates speak of: its components are one and the same for both. 0: none. */
 uint32_t predicate_common_parts(const struct predicate *a, const struct predicate *b);
 
 enum exactness {
-    BOUNDS_INEXACT,       /* a document that matches has a key inside; the rest must be checked */
-    BOUNDS_EXACT_SINGLE,  /* exact when the field is not multikey */
-    BOUNDS_EXACT,         /* a key inside is a match */
+    BOUNDS_INEXACT,      /* a document that matches has a key inside; the rest must be checked */
+    BOUNDS_EXACT_SINGLE, /* exact when the field is not multikey */
+    BOUNDS_EXACT,        /* a key inside is a match */
 };
 struct predicate_bounds {
     struct intervals intervals;
@@ -48,7 +49,8 @@ struct predicate_bounds {
 };
 
 /* INVARIANT  A document that satisfies the predicate has a key of the index on its path inside the intervals; all of its keys when the predicate is negated. */
-status predicate_bounds(struct bounds_maker *m, const struct predicate *p, struct predicate_bounds *out, struct err *err);
+status predicate_bounds(struct bounds_maker *m, const struct predicate *p, struct predicate_bounds *out,
+                        struct err *err);
 
 /* A guess at the part of documents for which it holds, where nothing better is known. */
 double predicate_selectivity(const struct match_node *node);

@@ -17,24 +17,31 @@ struct bval query_simple_id(struct bdoc filter) {
 }
 
 static status check_options(const struct find_request *req, struct err *err) {
-    if (req->min.p != NULL || req->max.p != NULL) return RAISE(err, ST_UNSUPPORTED, "the options 'min' and 'max' are not supported");
+    if (req->min.p != NULL || req->max.p != NULL)
+        return RAISE(err, ST_UNSUPPORTED, "the options 'min' and 'max' are not supported");
     if (req->return_key) return RAISE(err, ST_UNSUPPORTED, "the option 'returnKey' is not supported");
     if (req->show_record_id) return RAISE(err, ST_UNSUPPORTED, "the option 'showRecordId' is not supported");
-    if (req->skip < 0) return RAISE_CODE(err, CODE_BadValue, "Skip value must be non-negative, but received: %lld", (long long) req->skip);
-    if (req->limit < 0) return RAISE_CODE(err, CODE_BadValue, "Limit value must be non-negative, but received: %lld", (long long) req->limit);
+    if (req->skip < 0)
+        return RAISE_CODE(err, CODE_BadValue, "Skip value must be non-negative, but received: %lld",
+                          (long long) req->skip);
+    if (req->limit < 0)
+        return RAISE_CODE(err, CODE_BadValue, "Limit value must be non-negative, but received: %lld",
+                          (long long) req->limit);
     if (req->hint.type != B_MISSING && req->hint.type != B_STRING && req->hint.type != B_DOCUMENT)
         return RAISE_CODE(err, CODE_FailedToParse, "Hint must be a string or an object");
     return ST_OK;
 }
 
-static status compile_order(const struct mem *mem, struct arena *arena, const struct find_request *req, struct query *q, struct err *err) {
+static status compile_order(const struct mem *mem, struct arena *arena, const struct find_request *req, struct query *q,
+                            struct err *err) {
     if (req->sort.p != NULL && !bdoc_is_empty(req->sort)) {
         struct sort_pattern *sort = arena_new(arena, struct sort_pattern);
         if (sort == NULL) return RAISE(err, ST_NOMEM, "sort");
         TRY(sort_pattern_parse(arena, req->sort, sort, err));
         q->sort = sort->field_count > 0 ? sort : NULL;
         q->sort_doc = req->sort;
-        for (uint32_t i = 0; i < sort->field_count; i++) q->needs_score = q->needs_score || sort->fields[i].is_text_score;
+        for (uint32_t i = 0; i < sort->field_count; i++)
+            q->needs_score = q->needs_score || sort->fields[i].is_text_score;
     }
     if (req->projection.p != NULL && !bdoc_is_empty(req->projection)) {
         TRY(projection_compile(mem, arena, req->projection, &q->projection, err));
@@ -44,15 +51,21 @@ static status compile_order(const struct mem *mem, struct arena *arena, const st
     return ST_OK;
 }
 
-status query_compile(const struct mem *mem, struct arena *arena, const struct find_request *req, struct query *out, struct err *err) {
-    struct query q = {.arena = arena, .filter = req->filter.p != NULL ? req->filter : bdoc_empty, .hint = req->hint, .skip = req->skip,
-                      .limit = req->limit, .allow_disk_use = req->allow_disk_use};
+status query_compile(const struct mem *mem, struct arena *arena, const struct find_request *req, struct query *out,
+                     struct err *err) {
+    struct query q = {.arena = arena,
+                      .filter = req->filter.p != NULL ? req->filter : bdoc_empty,
+                      .hint = req->hint,
+                      .skip = req->skip,
+                      .limit = req->limit,
+                      .allow_disk_use = req->allow_disk_use};
     TRY(check_options(req, err));
     q.id = query_simple_id(q.filter);
     TRY(match_compile(mem, arena, q.filter, &q.matcher, err));
     status st = compile_order(mem, arena, req, &q, err);
     if (st == ST_OK && q.needs_score && !q.matcher.text.is_set)
-        st = err_raise(err, ST_INVALID, 40218, __FILE__, __LINE__, "query requires text score metadata, but it is not available");
+        st = err_raise(err, ST_INVALID, 40218, __FILE__, __LINE__,
+                       "query requires text score metadata, but it is not available");
     if (st == ST_OK && q.matcher.text.is_set && q.hint.type != B_MISSING)
         st = RAISE_CODE(err, CODE_BadValue, "$text and hint not allowed in same query");
     if (st != ST_OK) {

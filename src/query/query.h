@@ -11,18 +11,19 @@ struct query {
     struct arena *arena;
     struct bdoc filter;
     struct matcher matcher;
-    struct bval id;            /* filter is {_id: value} and nothing else: that value. B_MISSING: no */
-    struct sort_pattern *sort; /* NULL: none */
+    struct bval id;                       /* filter is {_id: value} and nothing else: that value. B_MISSING: no */
+    struct sort_pattern *sort;            /* NULL: none */
     struct bdoc projection_doc, sort_doc; /* p NULL: none; their bytes and the filter's are borrowed from the request */
-    struct projection *projection; /* NULL: none */
+    struct projection *projection;        /* NULL: none */
     struct bval hint;
     int64_t skip, limit;
-    bool needs_score;          /* sort or projection asks for the text score */
+    bool needs_score; /* sort or projection asks for the text score */
     bool allow_disk_use;
 };
 
 /* The request's documents must outlive the query. On failure nothing needs to be released. */
-status query_compile(const struct mem *mem, struct arena *arena, const struct find_request *req, struct query *out, struct err *err);
+status query_compile(const struct mem *mem, struct arena *arena, const struct find_request *req, struct query *out,
+                     struct err *err);
 void query_release(struct query *q);
 
 /* {_id: x} where x is compared for equality (no operators, no null, array or regular expression): x, else B_MISSING. */

@@ -7,7 +7,9 @@
 #define RETRY_WAIT_MS_MAX 16
 #define RETRY_BUSY_MAX 200 /* locks that were not given: then it is told */
 
-struct retry { uint32_t count, busy_count; };
+struct retry {
+    uint32_t count, busy_count;
+};
 
 /* Is this an outcome after which a fresh transaction may succeed? */
 static inline bool retry_is_transient(status st) { return st == ST_CONFLICT || st == ST_STALE || st == ST_BUSY; }

@@ -15,14 +15,25 @@ status run_begin(struct op *op, struct kv_txn **txn, bool *owned, struct err *er
 
 static status open_exec(struct run *r, const struct run_opts *opts, struct err *err) {
     bool rechecks = opts->goes_on && r->op->session_txn != NULL;
-    struct plan_request plan = {.op = r->op, .txn = r->txn, .collection = r->collection, .query = &r->query, .want = opts->want,
-                                .keeps_rejected = opts->keeps_rejected, .rechecks = rechecks};
+    struct plan_request plan = {.op = r->op,
+                                .txn = r->txn,
+                                .collection = r->collection,
+                                .query = &r->query,
+                                .want = opts->want,
+                                .keeps_rejected = opts->keeps_rejected,
+                                .rechecks = rechecks};
     TRY(plan_make(&plan, &r->plan, err));
-    r->exec = (struct exec){.op = r->op, .txn = r->txn, .collection = r->collection, .query = &r->query, .arena = &r->op->arena, .rechecks = rechecks};
+    r->exec = (struct exec){.op = r->op,
+                            .txn = r->txn,
+                            .collection = r->collection,
+                            .query = &r->query,
+                            .arena = &r->op->arena,
+                            .rechecks = rechecks};
     return exec_open(&r->exec, r->plan.root, err);
 }
 
-status run_open(struct run *r, struct op *op, const struct find_request *req, const struct run_opts *opts, struct err *err) {
+status run_open(struct run *r, struct op *op, const struct find_request *req, const struct run_opts *opts,
+                struct err *err) {
     status st = ST_OK;
     *r = (struct run){.op = op};
     TRY_OUT(ns_check(req->ns, false, err));

@@ -15,14 +15,15 @@ struct run {
 };
 
 struct run_opts {
-    struct kv_txn *txn;      /* the transaction to read in; NULL: the session's, else a reading one of its own */
+    struct kv_txn *txn; /* the transaction to read in; NULL: the session's, else a reading one of its own */
     enum plan_want want;
-    bool keeps_rejected;     /* for explain */
-    bool goes_on;            /* rows are pulled by several statements of a session */
+    bool keeps_rejected; /* for explain */
+    bool goes_on;        /* rows are pulled by several statements of a session */
 };
 
 /* The request's documents must outlive the run; what it keeps lives in op->arena. On failure nothing needs to be closed. */
-status run_open(struct run *r, struct op *op, const struct find_request *req, const struct run_opts *opts, struct err *err);
+status run_open(struct run *r, struct op *op, const struct find_request *req, const struct run_opts *opts,
+                struct err *err);
 static inline status run_next(struct run *r, struct row *out, struct err *err) { return exec_next(&r->exec, out, err); }
 void run_close(struct run *r);
 

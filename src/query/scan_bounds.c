@@ -31,7 +31,8 @@ static status point_inverted(struct arena *arena, struct slice lo, struct slice 
     return ST_OK;
 }
 
-static status make_field(struct arena *arena, struct buf *scratch, const struct intervals *iv, bool descending, struct scan_bounds *b, uint32_t f, struct err *err) {
+static status make_field(struct arena *arena, struct buf *scratch, const struct intervals *iv, bool descending,
+                         struct scan_bounds *b, uint32_t f, struct err *err) {
     struct byte_range *r = arena_array(arena, struct byte_range, iv->count != 0 ? iv->count : 1);
     if (r == NULL) return RAISE(err, ST_NOMEM, "index bounds");
     for (uint32_t i = 0; i < iv->count; i++) {
@@ -73,7 +74,8 @@ static bool is_contiguous(const struct scan_bounds *b) {
     return f == b->checked_count || (f + 1 == b->checked_count && b->fields[f].count == 1);
 }
 
-status scan_bounds_make(struct arena *arena, const struct index_field *fields, const struct intervals *bounds, uint32_t field_count, struct scan_bounds **out, struct err *err) {
+status scan_bounds_make(struct arena *arena, const struct index_field *fields, const struct intervals *bounds,
+                        uint32_t field_count, struct scan_bounds **out, struct err *err) {
     struct scan_bounds *b = arena_new(arena, struct scan_bounds);
     if (b == NULL) return RAISE(err, ST_NOMEM, "index bounds");
     status st = ST_OK;
@@ -113,7 +115,8 @@ static uint32_t range_from(const struct byte_range *r, uint32_t count, struct sl
     return lo;
 }
 
-static enum key_place seek_up(const struct scan_bounds *b, uint32_t f, uint32_t next, struct slice before, struct buf *target) {
+static enum key_place seek_up(const struct scan_bounds *b, uint32_t f, uint32_t next, struct slice before,
+                              struct buf *target) {
     buf_clear(target);
     buf_append_slice(target, before);
     if (next < b->fields[f].count) {
@@ -126,7 +129,8 @@ static enum key_place seek_up(const struct scan_bounds *b, uint32_t f, uint32_t 
 }
 
 /* `next`: one more than the range to go to. */
-static enum key_place seek_down(const struct scan_bounds *b, uint32_t f, uint32_t next, struct slice before, struct buf *target) {
+static enum key_place seek_down(const struct scan_bounds *b, uint32_t f, uint32_t next, struct slice before,
+                                struct buf *target) {
     buf_clear(target);
     buf_append_slice(target, before);
     if (next > 0) {
@@ -202,7 +206,8 @@ static status enumerate(struct enumeration *e, uint32_t f) {
     return ST_OK;
 }
 
-status scan_bounds_ranges(const struct scan_bounds *b, uint32_t max, struct arena *arena, struct byte_range *out, uint32_t *count, double *total, struct err *err) {
+status scan_bounds_ranges(const struct scan_bounds *b, uint32_t max, struct arena *arena, struct byte_range *out,
+                          uint32_t *count, double *total, struct err *err) {
     struct enumeration e = {.b = b, .arena = arena, .out = out, .max = max, .err = err};
     *total = b->is_empty ? 0 : 1;
     *count = 0;

@@ -31,7 +31,8 @@ struct scan_bounds {
     } fields[INDEX_FIELDS_MAX];
 };
 
-status scan_bounds_make(struct arena *arena, const struct index_field *fields, const struct intervals *bounds, uint32_t field_count, struct scan_bounds **out, struct err *err);
+status scan_bounds_make(struct arena *arena, const struct index_field *fields, const struct intervals *bounds,
+                        uint32_t field_count, struct scan_bounds **out, struct err *err);
 
 enum key_place {
     KEY_INSIDE,
@@ -43,7 +44,8 @@ enum key_place {
 enum key_place scan_bounds_place(const struct scan_bounds *b, struct slice key, bool backward, struct buf *target);
 
 /* The contiguous ranges that the leading points and the first field after them give, up to `max` of them: for estimates. *total: how many there are. */
-status scan_bounds_ranges(const struct scan_bounds *b, uint32_t max, struct arena *arena, struct byte_range *out, uint32_t *count, double *total, struct err *err);
+status scan_bounds_ranges(const struct scan_bounds *b, uint32_t max, struct arena *arena, struct byte_range *out,
+                          uint32_t *count, double *total, struct err *err);
 
 /* Can a document have more than one key inside? Not when every multikey field is held to one point. */
 bool scan_bounds_is_single(const struct scan_bounds *b, const uint64_t *multikey);

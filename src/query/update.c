@@ -8,7 +8,7 @@ struct updating {
     struct modify modify;
     const struct update_request *req;
     struct update *update;
-    struct write_paths paths;  /* what it may touch; paths NULL: everything */
+    struct write_paths paths; /* what it may touch; paths NULL: everything */
     struct update_env env;
     struct arena scratch;
     struct buf buf, prepared;
@@ -62,20 +62,26 @@ static status check_kind(const struct update_statement *s, enum update_kind kind
     struct slice culprit;
     if (s->expect == UPDATE_OPERATORS_ONLY && kind != UPDATE_OPERATORS) {
         culprit = first_key(bval_doc(s->update), false);
-        return RAISE_CODE(err, CODE_InvalidBSON, "Invalid key '%.*s': update only works with $ operators and pipelines", (int) culprit.len, (const char *) culprit.p);
+        return RAISE_CODE(err, CODE_InvalidBSON, "Invalid key '%.*s': update only works with $ operators and pipelines",
+                          (int) culprit.len, (const char *) culprit.p);
     }
     if (s->expect == UPDATE_REPLACE_ONLY && kind != UPDATE_REPLACEMENT) {
         culprit = first_key(bval_doc(s->update), true);
-        return RAISE_CODE(err, CODE_InvalidBSON, "Invalid key '%.*s': replace prohibits $ operators", (int) culprit.len, (const char *) culprit.p);
+        return RAISE_CODE(err, CODE_InvalidBSON, "Invalid key '%.*s': replace prohibits $ operators", (int) culprit.len,
+                          (const char *) culprit.p);
     }
-    if (s->multi && kind == UPDATE_REPLACEMENT) return RAISE_CODE(err, CODE_FailedToParse, "multi update is not supported for replacement-style update");
+    if (s->multi && kind == UPDATE_REPLACEMENT)
+        return RAISE_CODE(err, CODE_FailedToParse, "multi update is not supported for replacement-style update");
     return ST_OK;
 }
 
 static status check_statement(const struct update_statement *s, struct err *err) {
-    if (s->update.type == B_ARRAY) return RAISE(err, ST_UNSUPPORTED, "an update by an aggregation pipeline is not supported");
-    if (s->update.type != B_DOCUMENT) return RAISE_CODE(err, CODE_FailedToParse, "Update argument must be either an object or an array");
-    if (s->array_filters.p != NULL && !bdoc_is_empty(s->array_filters)) return RAISE(err, ST_UNSUPPORTED, "arrayFilters are not supported");
+    if (s->update.type == B_ARRAY)
+        return RAISE(err, ST_UNSUPPORTED, "an update by an aggregation pipeline is not supported");
+    if (s->update.type != B_DOCUMENT)
+        return RAISE_CODE(err, CODE_FailedToParse, "Update argument must be either an object or an array");
+    if (s->array_filters.p != NULL && !bdoc_is_empty(s->array_filters))
+        return RAISE(err, ST_UNSUPPORTED, "arrayFilters are not supported");
     return ST_OK;
 }
 
@@ -100,7 +106,11 @@ static void release(struct updating *u) {
 static status run_one(void *ctx, struct write_batch *b, uint32_t i, struct write_result *out, struct err *err) {
     struct updating *u = ctx;
     const struct update_statement *s = &u->req->statements[i];
-    u->modify = (struct modify){.op = u->modify.op, .filter = s->filter.p != NULL ? s->filter : bdoc_empty, .hint = s->hint, .multi = s->multi, .change = update_document};
+    u->modify = (struct modify){.op = u->modify.op,
+                                .filter = s->filter.p != NULL ? s->filter : bdoc_empty,
+                                .hint = s->hint,
+                                .multi = s->multi,
+                                .change = update_document};
     status st = compile(u, s, err);
     if (st == ST_OK) st = modify_run(&u->modify, b, err);
     if (st == ST_OK && u->modify.tally.matched == 0 && s->upsert) st = upsert(u, b, i, out, err);
@@ -125,7 +135,8 @@ status update_run(struct op *op, const struct update_request *req, struct write_
     arena_init(&u.scratch, op->mem);
     buf_init(&u.buf, op->mem);
     buf_init(&u.prepared, op->mem);
-    struct write_command cmd = {.count = req->statement_count, .ordered = req->ordered, .run = run_one, .runs_alone = runs_alone, .ctx = &u};
+    struct write_command cmd = {
+        .count = req->statement_count, .ordered = req->ordered, .run = run_one, .runs_alone = runs_alone, .ctx = &u};
     status st = write_command_run(op, req->ns, &cmd, out, err);
     arena_release(&u.scratch);
     buf_release(&u.buf);

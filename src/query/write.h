@@ -6,13 +6,16 @@
 #include "query/find.h"
 
 struct write_error {
-    uint32_t index;      /* of the statement in the command */
+    uint32_t index; /* of the statement in the command */
     int32_t code;
     const char *text;
     struct bdoc details; /* {keyPattern, keyValue} or p NULL */
 };
 
-struct upserted { uint32_t index; struct bval id; };
+struct upserted {
+    uint32_t index;
+    struct bval id;
+};
 
 /* Everything in the op's arena. */
 struct write_result {
@@ -25,13 +28,13 @@ struct write_result {
 struct insert_request {
     struct ns ns;
     uint32_t doc_count;
-    const struct bdoc *docs;   /* not yet checked: the door checks, a bad one is a write error */
+    const struct bdoc *docs; /* not yet checked: the door checks, a bad one is a write error */
     bool ordered, bypass_validation;
 };
 
 struct update_statement {
     struct bdoc filter;
-    struct bval update;        /* document; a pipeline (array) is refused for now */
+    struct bval update; /* document; a pipeline (array) is refused for now */
     bool multi, upsert;
     struct bval hint;
     struct bdoc array_filters; /* refused for now */
@@ -44,7 +47,11 @@ struct update_request {
     bool ordered;
 };
 
-struct delete_statement { struct bdoc filter; bool multi; struct bval hint; };
+struct delete_statement {
+    struct bdoc filter;
+    bool multi;
+    struct bval hint;
+};
 struct delete_request {
     struct ns ns;
     uint32_t statement_count;
@@ -57,7 +64,9 @@ status insert_run(struct op *op, const struct insert_request *req, struct write_
 status update_run(struct op *op, const struct update_request *req, struct write_result *out, struct err *err);
 status delete_run(struct op *op, const struct delete_request *req, struct write_result *out, struct err *err);
 /* What an update or delete would do, as find_explain. */
-status update_explain(struct op *op, const struct ns *ns, const struct update_statement *st, enum explain_verbosity v, struct bbuild *out, struct err *err);
-status delete_explain(struct op *op, const struct ns *ns, const struct delete_statement *st, enum explain_verbosity v, struct bbuild *out, struct err *err);
+status update_explain(struct op *op, const struct ns *ns, const struct update_statement *st, enum explain_verbosity v,
+                      struct bbuild *out, struct err *err);
+status delete_explain(struct op *op, const struct ns *ns, const struct delete_statement *st, enum explain_verbosity v,
+                      struct bbuild *out, struct err *err);
 
 #endif

@@ -3,7 +3,9 @@
 
 #include "doc/db.h"
 
-void write_batch_init(struct write_batch *b, struct op *op, struct ns ns) { *b = (struct write_batch){.op = op, .ns = ns, .count_max = BATCH_COUNT_MAX}; }
+void write_batch_init(struct write_batch *b, struct op *op, struct ns ns) {
+    *b = (struct write_batch){.op = op, .ns = ns, .count_max = BATCH_COUNT_MAX};
+}
 
 static void forget(struct write_batch *b) {
     if (b->collection != NULL) collection_unref(b->collection);

@@ -22,7 +22,7 @@ struct write_batch {
     uint32_t count;                /* documents written in it */
     size_t len;                    /* about their bytes */
     uint32_t count_max;
-    bool is_unsynced;              /* commits were made that are not synced */
+    bool is_unsynced; /* commits were made that are not synced */
 };
 
 void write_batch_init(struct write_batch *b, struct op *op, struct ns ns);
@@ -30,7 +30,9 @@ void write_batch_init(struct write_batch *b, struct op *op, struct ns ns);
 status write_batch_begin(struct write_batch *b, bool create, struct err *err);
 /* A document of `len` bytes was written. */
 static inline void write_batch_count(struct write_batch *b, size_t len) { b->count++, b->len += len; }
-static inline bool write_batch_is_full(const struct write_batch *b) { return b->count >= b->count_max || b->len >= BATCH_LEN_MAX; }
+static inline bool write_batch_is_full(const struct write_batch *b) {
+    return b->count >= b->count_max || b->len >= BATCH_LEN_MAX;
+}
 /* Empties it. `last`: nothing follows, so the commit may as well be the durable one. On failure what it held is lost. */
 status write_batch_commit(struct write_batch *b, bool last, struct err *err);
 void write_batch_abort(struct write_batch *b);

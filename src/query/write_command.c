@@ -12,7 +12,8 @@ bool write_error_is_of_statement(status st) {
 
 static status add_error(struct op *op, struct write_result *out, uint32_t i, const struct err *e, struct err *err) {
     if ((out->error_count & (out->error_count - 1)) == 0) {
-        struct write_error *errors = arena_array(&op->arena, struct write_error, out->error_count != 0 ? out->error_count * 2 : 1);
+        struct write_error *errors =
+            arena_array(&op->arena, struct write_error, out->error_count != 0 ? out->error_count * 2 : 1);
         if (errors == NULL) return RAISE(err, ST_NOMEM, "write errors");
         if (out->error_count != 0) memcpy(errors, out->errors, out->error_count * sizeof(*errors));
         out->errors = errors;
@@ -25,7 +26,8 @@ static status add_error(struct op *op, struct write_result *out, uint32_t i, con
 
 status write_result_add_upserted(struct op *op, struct write_result *out, uint32_t i, struct bval id, struct err *err) {
     if ((out->upserted_count & (out->upserted_count - 1)) == 0) {
-        struct upserted *items = arena_array(&op->arena, struct upserted, out->upserted_count != 0 ? out->upserted_count * 2 : 1);
+        struct upserted *items =
+            arena_array(&op->arena, struct upserted, out->upserted_count != 0 ? out->upserted_count * 2 : 1);
         if (items == NULL) return RAISE(err, ST_NOMEM, "upserted ids");
         if (out->upserted_count != 0) memcpy(items, out->upserted, out->upserted_count * sizeof(*items));
         out->upserted = items;
@@ -132,7 +134,8 @@ static status loop_run(struct loop *l, struct err *err) {
     }
 }
 
-status write_command_run(struct op *op, struct ns ns, const struct write_command *cmd, struct write_result *out, struct err *err) {
+status write_command_run(struct op *op, struct ns ns, const struct write_command *cmd, struct write_result *out,
+                         struct err *err) {
     *out = (struct write_result){0};
     TRY(ns_check(ns, true, err));
     struct loop l = {.op = op, .cmd = cmd, .out = out};

@@ -17,7 +17,8 @@ struct write_command {
     void *ctx;
 };
 
-status write_command_run(struct op *op, struct ns ns, const struct write_command *cmd, struct write_result *out, struct err *err);
+status write_command_run(struct op *op, struct ns ns, const struct write_command *cmd, struct write_result *out,
+                         struct err *err);
 
 /* Does the failure belong to one statement (it becomes a write error) or to the whole command? */
 bool write_error_is_of_statement(status st);

@@ -57,12 +57,14 @@ static status take_head(struct slice *in, uint64_t *seq, struct batch_totals *ou
     out->bytes = in->len;
     in->p += 9;
     in->len -= 9;
-    if (!take_number(in, &out->entry_count) || !take_number(in, &out->range_count) ) return damaged(err);
+    if (!take_number(in, &out->entry_count) || !take_number(in, &out->range_count)) return damaged(err);
     if (out->entry_count > in->len || out->range_count > in->len) return damaged(err);
     return ST_OK;
 }
 
-status batch_head(struct slice record, uint64_t *seq, struct batch_totals *out, struct err *err) { return take_head(&record, seq, out, err); }
+status batch_head(struct slice record, uint64_t *seq, struct batch_totals *out, struct err *err) {
+    return take_head(&record, seq, out, err);
+}
 
 status batch_visit(struct slice record, const struct batch_visitor *visitor, struct err *err) {
     struct batch_totals totals;
@@ -70,7 +72,9 @@ status batch_visit(struct slice record, const struct batch_visitor *visitor, str
     TRY(take_head(&record, &seq, &totals, err));
     for (uint64_t i = 0; i < totals.range_count; i++) {
         struct slice lo, hi;
-        if (!take_number(&record, &len) || !take_bytes(&record, len, &lo) || !take_number(&record, &len) || !take_bytes(&record, len, &hi)) return damaged(err);
+        if (!take_number(&record, &len) || !take_bytes(&record, len, &lo) || !take_number(&record, &len) ||
+            !take_bytes(&record, len, &hi))
+            return damaged(err);
         if (slice_compare(lo, hi) >= 0) return damaged(err);
         if (visitor->range != NULL) TRY(visitor->range(visitor->ctx, lo, hi, seq, err));
     }
@@ -82,13 +86,18 @@ status batch_visit(struct slice record, const struct batch_visitor *visitor, str
         record.len--;
         if (!take_number(&record, &len) || !take_number(&record, &value_len)) return damaged(err);
         if (!take_bytes(&record, len, &e.key) || !take_bytes(&record, value_len, &e.value)) return damaged(err);
-        if (e.kind < ENTRY_PUT || e.kind > ENTRY_LARGE || len == 0 || (e.kind == ENTRY_ADD && value_len != 8)) return damaged(err);
+        if (e.kind < ENTRY_PUT || e.kind > ENTRY_LARGE || len == 0 || (e.kind == ENTRY_ADD && value_len != 8))
+            return damaged(err);
         if (visitor->entry != NULL) TRY(visitor->entry(visitor->ctx, &e, err));
     }
     return record.len == 0 ? ST_OK : damaged(err);
 }
 
-struct staging { struct range_delete *ranges; size_t count; uint64_t seq; };
+struct staging {
+    struct range_delete *ranges;
+    size_t count;
+    uint64_t seq;
+};
 
 static status note_range(void *ctx, struct slice lo, struct slice hi, uint64_t seq, struct err *err) {
     struct staging *s = ctx;

@@ -17,7 +17,9 @@ enum record_kind { RECORD_BATCH = 1, RECORD_SEQUENCE = 2 };
 
 #define BATCH_SEQ_AT 1 /* where the sequence stands, filled in when it is known */
 
-struct batch_totals { uint64_t entry_count, range_count, bytes; };
+struct batch_totals {
+    uint64_t entry_count, range_count, bytes;
+};
 
 void batch_begin(struct buf *out, uint64_t entry_count, uint64_t range_count);
 void batch_add_range(struct buf *out, struct slice lo, struct slice hi);

@@ -44,8 +44,8 @@ static size_t compress_bound(enum compression compression, size_t len) {
 static size_t compress(struct block_packer *p, struct slice payload, uint8_t *to, size_t to_len) {
     size_t n = 0;
     if (p->compression == COMPRESS_LZ4) {
-        int r = LZ4_compress_fast_extState(p->state, (const char *) payload.p, (char *) to, (int) payload.len, (int) to_len,
-                                           LZ4_ACCELERATION);
+        int r = LZ4_compress_fast_extState(p->state, (const char *) payload.p, (char *) to, (int) payload.len,
+                                           (int) to_len, LZ4_ACCELERATION);
         n = r > 0 ? (size_t) r : 0;
     } else {
         ZSTD_CCtx *ctx = ZSTD_initStaticCCtx(p->state, p->state_len);
@@ -56,9 +56,10 @@ static size_t compress(struct block_packer *p, struct slice payload, uint8_t *to
     return n <= payload.len - payload.len / 8 ? n : 0;
 }
 
-status block_pack(struct block_packer *p, enum block_type type, uint32_t item_count, struct slice payload, uint64_t salt,
-                  struct block_ref *ref, struct slice *out, struct err *err) {
-    if (payload.len > payload_len_max(type)) return RAISE(err, ST_TOO_LARGE, "a block of %zu bytes is too large", payload.len);
+status block_pack(struct block_packer *p, enum block_type type, uint32_t item_count, struct slice payload,
+                  uint64_t salt, struct block_ref *ref, struct slice *out, struct err *err) {
+    if (payload.len > payload_len_max(type))
+        return RAISE(err, ST_TOO_LARGE, "a block of %zu bytes is too large", payload.len);
     enum compression compression = type == BLOCK_FILTER || payload.len < 64 ? COMPRESS_NONE : p->compression;
     size_t room = payload.len;
     if (compression != COMPRESS_NONE) {
@@ -110,10 +111,8 @@ const char *block_verify(const uint8_t *block, const struct block_ref *ref, uint
     case COMPRESS_LZ4:
         if (h.raw_len / LZ4_RATIO_MAX > h.stored_len) return "a payload that cannot be so long";
         break;
-    case COMPRESS_ZSTD:
-        break;
-    default:
-        return "unknown compression";
+    case COMPRESS_ZSTD: break;
+    default: return "unknown compression";
     }
     *out = h;
     return NULL;

@@ -52,8 +52,8 @@ void block_packer_release(struct block_packer *p);
 
 /* Packs a payload. *out is the block, valid until the next pack; ref->len and ref->checksum are set, ref->at is the caller's.
  * A payload that compression makes less than an eighth shorter is stored as it is. Filters are never compressed. */
-status block_pack(struct block_packer *p, enum block_type type, uint32_t item_count, struct slice payload, uint64_t salt,
-                  struct block_ref *ref, struct slice *out, struct err *err);
+status block_pack(struct block_packer *p, enum block_type type, uint32_t item_count, struct slice payload,
+                  uint64_t salt, struct block_ref *ref, struct slice *out, struct err *err);
 
 /* Verifies the ref->len bytes at `block` against the reference, and the header against the type that the caller expects. NULL when all is well, else what is wrong.
  * Afterwards stored_len bytes lie at block + BLOCK_HEADER_LEN. */

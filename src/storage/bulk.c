@@ -45,7 +45,8 @@ static status put_large(struct lsm_bulk *b, struct entry *e, struct err *err) {
     struct lsm *l = b->t->l;
     struct large_ref ref;
     void *array = b->large;
-    if (!mem_grow(l->mem, &array, &b->large_cap, b->large_count + LARGE_EXTENTS_MAX, sizeof(*b->large))) return RAISE(err, ST_NOMEM, "bulk load");
+    if (!mem_grow(l->mem, &array, &b->large_cap, b->large_count + LARGE_EXTENTS_MAX, sizeof(*b->large)))
+        return RAISE(err, ST_NOMEM, "bulk load");
     b->large = array;
     TRY(large_write(l->store, e->value, &ref, err));
     for (uint32_t i = 0; i < ref.extent_count; i++) b->large[b->large_count++] = ref.extents[i];
@@ -59,9 +60,12 @@ static status put_large(struct lsm_bulk *b, struct entry *e, struct err *err) {
 
 status bulk_put(struct kv_bulk *bulk, struct slice key, struct slice value, struct err *err) {
     struct lsm_bulk *b = (struct lsm_bulk *) bulk;
-    if (key.len == 0 || key.len > KV_KEY_LEN_MAX) return RAISE(err, ST_INVALID, "a key has 1 to %zu bytes, not %zu", KV_KEY_LEN_MAX, key.len);
-    if (value.len > KV_VALUE_LEN_MAX) return RAISE(err, ST_TOO_LARGE, "a value has at most %zu bytes, not %zu", KV_VALUE_LEN_MAX, value.len);
-    if (b->has_last && slice_compare(buf_slice(&b->last), key) >= 0) return RAISE(err, ST_INVALID, "the keys of a bulk load ascend strictly");
+    if (key.len == 0 || key.len > KV_KEY_LEN_MAX)
+        return RAISE(err, ST_INVALID, "a key has 1 to %zu bytes, not %zu", KV_KEY_LEN_MAX, key.len);
+    if (value.len > KV_VALUE_LEN_MAX)
+        return RAISE(err, ST_TOO_LARGE, "a value has at most %zu bytes, not %zu", KV_VALUE_LEN_MAX, value.len);
+    if (b->has_last && slice_compare(buf_slice(&b->last), key) >= 0)
+        return RAISE(err, ST_INVALID, "the keys of a bulk load ascend strictly");
     struct entry e = {.key = key, .value = value, .seq = b->t->snapshot.seq, .kind = ENTRY_PUT};
     buf_clear(&b->last);
     if (!buf_append_slice(&b->last, key)) return RAISE(err, ST_NOMEM, "bulk load");

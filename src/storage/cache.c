@@ -50,7 +50,8 @@ struct shard {
     uint32_t bucket_count, count; /* bucket_count is a power of two */
     struct resident *hand;        /* NULL when empty */
     uint64_t hits, misses, evictions;
-    uint8_t apart[2 * LINE_LEN - sizeof(struct mutex) - 2 * sizeof(void *) - 8 - 3 * sizeof(uint64_t)]; /* no two shards share a line */
+    uint8_t apart[2 * LINE_LEN - sizeof(struct mutex) - 2 * sizeof(void *) - 8 -
+                  3 * sizeof(uint64_t)]; /* no two shards share a line */
 };
 _Static_assert(sizeof(struct shard) == 2 * LINE_LEN, "a shard fills its lines");
 

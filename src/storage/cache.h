@@ -30,14 +30,18 @@ struct cached_block *cache_pin(struct cache *c, uint64_t segment_id, uint64_t at
  * freed with its last pin. NULL without memory. p begins on a cache line. */
 struct cached_block *cache_new_block(struct cache *c, uint32_t len);
 /* Publishes it and returns the pinned block: the other one if someone was faster (this one is freed then). Without memory for the table entry it stays private and pinned. */
-struct cached_block *cache_insert(struct cache *c, uint64_t segment_id, uint64_t at, struct cached_block *b, enum cache_priority priority);
+struct cached_block *cache_insert(struct cache *c, uint64_t segment_id, uint64_t at, struct cached_block *b,
+                                  enum cache_priority priority);
 void cache_discard(struct cache *c, struct cached_block *b);
 void cache_repin(struct cached_block *b); /* one more pin on a block that the caller has pinned */
 void cache_unpin(struct cache *c, struct cached_block *b);
 /* Forgets a segment's blocks, when it is dropped. Pinned ones go with their last pin. */
 void cache_forget_segment(struct cache *c, uint64_t segment_id);
 
-struct cache_stat { size_t bytes, bytes_max, pinned_bytes; uint64_t hits, misses, evictions; };
+struct cache_stat {
+    size_t bytes, bytes_max, pinned_bytes;
+    uint64_t hits, misses, evictions;
+};
 struct cache_stat cache_stat(struct cache *c);
 
 #endif

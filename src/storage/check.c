@@ -5,7 +5,10 @@
 
 #include "storage/engine.h"
 
-struct owned { struct extent e; uint64_t segment_id; };
+struct owned {
+    struct extent e;
+    uint64_t segment_id;
+};
 
 struct checker {
     struct lsm *l;
@@ -46,7 +49,8 @@ static status check_extents(struct checker *c, const struct version *v, struct e
         const struct owned *a = &c->owned[i - 1], *b = &c->owned[i];
         if (a->e.at + a->e.len <= b->e.at) continue;
         char text[200];
-        snprintf(text, sizeof(text), "segments %" PRIu64 " and %" PRIu64 " both own the bytes at %" PRIu64, a->segment_id, b->segment_id, b->e.at);
+        snprintf(text, sizeof(text), "segments %" PRIu64 " and %" PRIu64 " both own the bytes at %" PRIu64,
+                 a->segment_id, b->segment_id, b->e.at);
         c->found(c->ctx, text);
     }
     return ST_OK;
@@ -59,7 +63,8 @@ static void check_order(struct checker *c, const struct version *v) {
             int order = slice_compare(a->max_key, b->min_key);
             if (order < 0 || (order == 0 && a->max_is_exclusive)) continue;
             char text[200];
-            snprintf(text, sizeof(text), "segments %" PRIu64 " and %" PRIu64 " of level %" PRIu32 " overlap", a->id, b->id, level);
+            snprintf(text, sizeof(text), "segments %" PRIu64 " and %" PRIu64 " of level %" PRIu32 " overlap", a->id,
+                     b->id, level);
             c->found(c->ctx, text);
         }
 }

@@ -14,7 +14,9 @@
 #include "storage/batch.h"
 #include "storage/engine.h"
 
-#define GROUP_BYTES_MAX ((uint64_t) 8 << 20) /* a group is taken up to about so many bytes, so that the first of it is not kept waiting for long */
+#define GROUP_BYTES_MAX                                                                                                \
+    ((uint64_t) 8                                                                                                      \
+     << 20) /* a group is taken up to about so many bytes, so that the first of it is not kept waiting for long */
 
 void lsm_break(struct lsm *l, const struct err *err) {
     mutex_lock(&l->state_mutex);
@@ -32,7 +34,8 @@ status lsm_refuse(struct lsm *l, struct err *err) {
     if (l->wal == NULL) return RAISE(err, ST_READ_ONLY, "the database was opened read-only");
     if (!atomic_load(&l->is_broken)) return ST_OK;
     mutex_lock(&l->state_mutex);
-    status st = err_raise(err, l->broken_err.st, l->broken_err.code, l->broken_err.file, l->broken_err.line, "no writing after a failure: %.400s", l->broken_err.text);
+    status st = err_raise(err, l->broken_err.st, l->broken_err.code, l->broken_err.file, l->broken_err.line,
+                          "no writing after a failure: %.400s", l->broken_err.text);
     mutex_unlock(&l->state_mutex);
     return st;
 }
@@ -123,11 +126,13 @@ static status log_failed(struct lsm *l, status st, struct err *err, bool in_sync
     if ((st == ST_NO_SPACE || st == ST_NOMEM) && !in_sync) return st; /* nothing was written: wal_append */
     lsm_break(l, err);
     struct err why = *err;
-    return err_raise(err, ST_OUTCOME_UNKNOWN, 0, why.file, why.line, "the outcome of the commit is unknown: %.400s", why.text);
+    return err_raise(err, ST_OUTCOME_UNKNOWN, 0, why.file, why.line, "the outcome of the commit is unknown: %.400s",
+                     why.text);
 }
 
 /* Appends each member; those that were not appended have their failure in `st`. Whether any was. There is room in the memtable for all. */
-static bool append_group(struct lsm *l, struct commit_wait *first, struct commit_wait *last, uint64_t *last_lsn, bool *wants_sync) {
+static bool append_group(struct lsm *l, struct commit_wait *first, struct commit_wait *last, uint64_t *last_lsn,
+                         bool *wants_sync) {
     struct err err = ERR_INIT;
     status st = ST_OK;
     bool any = false;
@@ -237,7 +242,9 @@ status commit_wait(struct lsm *l, struct commit_wait *w, struct err *err) {
     }
     l->is_led = true;
     struct commit_wait *last = w;
-    for (uint64_t bytes = w->bytes; !w->has_ranges && may_join(last->next) && bytes < GROUP_BYTES_MAX; bytes += last->bytes) last = last->next;
+    for (uint64_t bytes = w->bytes; !w->has_ranges && may_join(last->next) && bytes < GROUP_BYTES_MAX;
+         bytes += last->bytes)
+        last = last->next;
     mutex_unlock(&l->commit_mutex);
 
     run_group(l, w, last);

@@ -22,9 +22,9 @@
 struct pick {
     struct run **inputs; /* references held */
     size_t count, cap;
-    uint32_t level;      /* of the output */
+    uint32_t level; /* of the output */
     bool is_drop;
-    uint64_t *bounds;    /* snapshots_list */
+    uint64_t *bounds; /* snapshots_list */
     size_t bound_count;
 };
 
@@ -40,7 +40,8 @@ struct outside {
 
 static uint64_t level_bytes(const struct version *v, uint32_t level) {
     uint64_t n = 0;
-    for (size_t i = v->level_at[level]; i < v->level_at[level + 1]; i++) n += v->runs[i]->meta->file_len + v->runs[i]->meta->large_len;
+    for (size_t i = v->level_at[level]; i < v->level_at[level + 1]; i++)
+        n += v->runs[i]->meta->file_len + v->runs[i]->meta->large_len;
     return n;
 }
 
@@ -156,17 +157,23 @@ static bool lies_over_older(const struct version *v, const struct run *r) {
     for (size_t i = 0; i < v->table_count; i++)
         if (memtable_min_seq(v->tables[i].m) < r->meta->max_seq) return true;
     for (size_t i = 0; i < v->run_count; i++)
-        if (v->runs[i] != r && v->runs[i]->meta->min_seq < r->meta->max_seq && run_overlaps(v->runs[i], r->meta->min_key, r->meta->max_key, r->meta->max_is_exclusive)) return true;
+        if (v->runs[i] != r && v->runs[i]->meta->min_seq < r->meta->max_seq &&
+            run_overlaps(v->runs[i], r->meta->min_key, r->meta->max_key, r->meta->max_is_exclusive))
+            return true;
     return false;
 }
 
-static bool is_dense_in_deletes(const struct run *r) { return r->meta->range_delete_count > 0 || 2 * r->meta->tombstone_count >= r->meta->entry_count; }
+static bool is_dense_in_deletes(const struct run *r) {
+    return r->meta->range_delete_count > 0 || 2 * r->meta->tombstone_count >= r->meta->entry_count;
+}
 
 static status pick_deletes(struct lsm *l, const struct version *v, uint64_t oldest, struct pick *p, struct err *err) {
     for (uint32_t level = 1; level < LEVEL_COUNT; level++)
         for (size_t i = v->level_at[level]; i < v->level_at[level + 1]; i++) {
             struct run *r = v->runs[i];
-            if ((r->meta->tombstone_count == 0 && r->meta->range_delete_count == 0) || !is_dense_in_deletes(r) || r->meta->max_seq > oldest) continue;
+            if ((r->meta->tombstone_count == 0 && r->meta->range_delete_count == 0) || !is_dense_in_deletes(r) ||
+                r->meta->max_seq > oldest)
+                continue;
             bool is_last = level == LEVEL_COUNT - 1;
             if (is_last && lies_over_older(v, r)) continue;
             p->level = is_last ? level : level + 1;
@@ -201,7 +208,8 @@ static bool has_older(void *ctx, struct slice lo, struct slice hi, uint64_t seq)
     return false;
 }
 
-static status find_outside(struct lsm *l, const struct version *v, const struct pick *p, struct outside *o, struct err *err) {
+static status find_outside(struct lsm *l, const struct version *v, const struct pick *p, struct outside *o,
+                           struct err *err) {
     struct slice lo, hi;
     bool hi_is_open;
     pick_hull(p, &lo, &hi, &hi_is_open);
@@ -242,7 +250,8 @@ static status carry_ranges(struct lsm *l, const struct pick *p, struct rewrite *
             for (uint32_t s = 0; s < at->seq_count; s++) {
                 if (at->seqs[s] <= r->bounds[0] && !has_older(r->ctx, at->lo, at->hi, at->seqs[s])) continue;
                 void *array = r->ranges;
-                if (!mem_grow(l->mem, &array, cap, r->range_count + 1, sizeof(*r->ranges))) return RAISE(err, ST_NOMEM, "range deletes");
+                if (!mem_grow(l->mem, &array, cap, r->range_count + 1, sizeof(*r->ranges)))
+                    return RAISE(err, ST_NOMEM, "range deletes");
                 r->ranges = array;
                 r->ranges[r->range_count++] = (struct range_delete){at->lo, at->hi, at->seqs[s]};
             }
@@ -251,7 +260,8 @@ static status carry_ranges(struct lsm *l, const struct pick *p, struct rewrite *
     return ST_OK;
 }
 
-static status write_outputs(struct lsm *l, const struct version *v, const struct pick *p, struct rewrite *r, struct err *err) {
+static status write_outputs(struct lsm *l, const struct version *v, const struct pick *p, struct rewrite *r,
+                            struct err *err) {
     struct merge in;
     struct outside o = {.l = l};
     size_t range_cap = 0;
@@ -289,7 +299,8 @@ static status merge_inputs(struct lsm *l, const struct version *v, struct pick *
         for (size_t i = 0; i < r.run_count; i++) bytes += r.runs[i]->meta->file_len;
         struct tree_edit edit = {
             .version = {.added = r.runs, .added_count = r.run_count, .dropped = p->inputs, .dropped_count = p->count},
-            .freed = r.freed, .freed_count = r.freed_count,
+            .freed = r.freed,
+            .freed_count = r.freed_count,
         };
         st = tree_commit(l, &edit, err);
         if (st != ST_OK) rewrite_forfeit(&r);
@@ -302,7 +313,11 @@ static status merge_inputs(struct lsm *l, const struct version *v, struct pick *
     return st;
 }
 
-struct large_list { struct lsm *l; struct extent *extents; size_t count, cap; };
+struct large_list {
+    struct lsm *l;
+    struct extent *extents;
+    size_t count, cap;
+};
 
 static status note_large(void *ctx, struct extent e) {
     struct large_list *list = ctx;
@@ -319,7 +334,9 @@ static status drop_inputs(struct lsm *l, struct pick *p, struct err *err) {
     for (size_t i = 0; i < p->count && st == ST_OK; i++)
         if (p->inputs[i]->meta->large_len > 0) st = segment_large_extents(p->inputs[i]->seg, note_large, &large, err);
     if (st == ST_OK) {
-        struct tree_edit edit = {.version = {.dropped = p->inputs, .dropped_count = p->count}, .freed = large.extents, .freed_count = large.count};
+        struct tree_edit edit = {.version = {.dropped = p->inputs, .dropped_count = p->count},
+                                 .freed = large.extents,
+                                 .freed_count = large.count};
         mutex_lock(&l->tree_mutex);
         st = tree_commit(l, &edit, err);
         mutex_unlock(&l->tree_mutex);
@@ -360,7 +377,9 @@ static status pick_all(struct lsm *l, const struct version *v, struct pick *p, s
 }
 
 /* merge_mutex held. Does what `choose` picks, if anything. */
-static status compact(struct lsm *l, status (*choose)(struct lsm *, const struct version *, struct pick *, struct err *), bool *did, struct err *err) {
+static status compact(struct lsm *l,
+                      status (*choose)(struct lsm *, const struct version *, struct pick *, struct err *), bool *did,
+                      struct err *err) {
     struct pick p = {0};
     mutex_lock(&l->tree_mutex);
     struct version *v = version_pin(l);
@@ -397,7 +416,8 @@ status compact_all(struct lsm *l, struct err *err) {
     status st = compact(l, pick_all, &did, err);
     mutex_unlock(&l->merge_mutex);
     mutex_lock(&l->tree_mutex);
-    for (int i = 0; i < 3 && st == ST_OK; i++) st = tree_commit_head(l, 0, false, err); /* give back, make reusable, shorten */
+    for (int i = 0; i < 3 && st == ST_OK; i++)
+        st = tree_commit_head(l, 0, false, err); /* give back, make reusable, shorten */
     mutex_unlock(&l->tree_mutex);
     return st;
 }

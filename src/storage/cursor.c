@@ -25,8 +25,8 @@ struct lsm_cursor {
     struct kv_cursor base;
     struct lsm_txn *t;
     struct lsm *l;
-    struct slice lo, hi;       /* owned, in one piece */
-    uint32_t limit;            /* own writes of statements below it */
+    struct slice lo, hi; /* owned, in one piece */
+    uint32_t limit;      /* own writes of statements below it */
     bool is_open, stands, in_place, is_large, is_resting;
     enum direction direction;
     status failed;
@@ -35,7 +35,7 @@ struct lsm_cursor {
     struct merge merge;
     struct fragments *active_cover;
     bool has_cover, cover_is_known, own_is_covered;
-    uint64_t cover;            /* for keys in [cover_from, cover_until) */
+    uint64_t cover; /* for keys in [cover_from, cover_until) */
     struct slice cover_from, cover_until;
     struct buf key, value, large;
     struct slice at_key, at_value;
@@ -55,7 +55,9 @@ static void close_sources(struct lsm_cursor *c) {
     c->is_open = false;
 }
 
-static bool in_bounds(const struct lsm_cursor *c, const struct run *r) { return r->meta->entry_count > 0 && run_overlaps(r, c->lo, c->hi, true); }
+static bool in_bounds(const struct lsm_cursor *c, const struct run *r) {
+    return r->meta->entry_count > 0 && run_overlaps(r, c->lo, c->hi, true);
+}
 
 static status push_tables(struct lsm_cursor *c, struct err *err) {
     struct source *s;
@@ -64,7 +66,8 @@ static status push_tables(struct lsm_cursor *c, struct err *err) {
         merge_push(&c->merge, s);
     }
     for (size_t i = 0; i < c->v->table_count; i++) {
-        if (memtable_entry_count(c->v->tables[i].m) == 0 || memtable_min_seq(c->v->tables[i].m) > c->t->snapshot.seq) continue;
+        if (memtable_entry_count(c->v->tables[i].m) == 0 || memtable_min_seq(c->v->tables[i].m) > c->t->snapshot.seq)
+            continue;
         TRY(memtable_cursor(c->v->tables[i].m, &s, err));
         merge_push(&c->merge, s);
     }
@@ -129,7 +132,8 @@ static void find_cover(struct lsm_cursor *c, struct slice key) {
 
 /* Whether a committed version of `key` with this sequence is under a range delete that the cursor sees. */
 static bool is_covered(struct lsm_cursor *c, struct slice key, uint64_t seq) {
-    if (c->limit > 0 && c->t->buffer != NULL && write_buffer_covers(c->t->buffer, key, c->limit, NULL, NULL)) return true;
+    if (c->limit > 0 && c->t->buffer != NULL && write_buffer_covers(c->t->buffer, key, c->limit, NULL, NULL))
+        return true;
     if (!c->has_cover) return false;
     if (!c->cover_is_known || (c->cover_until.len != 0 && slice_compare(key, c->cover_until) >= 0) ||
         (c->cover_from.len != 0 && slice_compare(key, c->cover_from) < 0))
@@ -159,7 +163,9 @@ static status skip_key(struct lsm_cursor *c, struct err *err) {
     return st == ST_END ? ST_OK : st;
 }
 
-static inline bool is_visible(const struct lsm_cursor *c, const struct entry *e) { return e->seq <= c->t->snapshot.seq || e->seq == SEQ_MAX; }
+static inline bool is_visible(const struct lsm_cursor *c, const struct entry *e) {
+    return e->seq <= c->t->snapshot.seq || e->seq == SEQ_MAX;
+}
 
 static status stand_on_count(struct lsm_cursor *c, uint64_t sum, struct err *err) {
     uint8_t bytes[8];
@@ -221,7 +227,10 @@ static status settle_forward(struct lsm_cursor *c, struct err *err) {
 }
 
 /* What the versions of a key come to, taken from old to new. */
-struct folded { bool is_present, is_count, is_large; uint64_t count; };
+struct folded {
+    bool is_present, is_count, is_large;
+    uint64_t count;
+};
 
 static status fold_in(struct lsm_cursor *c, struct folded *f, const struct entry *e, struct err *err) {
     if (e->kind == ENTRY_DELETE) {
@@ -229,7 +238,9 @@ static status fold_in(struct lsm_cursor *c, struct folded *f, const struct entry
         return ST_OK;
     }
     if (e->kind == ENTRY_ADD) {
-        uint64_t base = !f->is_present || f->is_large ? 0 : f->is_count ? f->count : (uint64_t) counter_of(buf_slice(&c->value));
+        uint64_t base = !f->is_present || f->is_large ? 0
+            : f->is_count                             ? f->count
+                                                      : (uint64_t) counter_of(buf_slice(&c->value));
         *f = (struct folded){.is_present = true, .is_count = true, .count = base + (uint64_t) counter_of(e->value)};
         return ST_OK;
     }
@@ -303,11 +314,14 @@ static status go_below(struct lsm_cursor *c, struct slice key, struct err *err) 
         return st == ST_OK ? settle_backward(c, err) : st;
     }
     status st = merge_seek_le(&c->merge, key, SEQ_MAX, err);
-    while (st == ST_OK && slice_equal(merge_at(&c->merge)->key, key)) st = merge_step(&c->merge, err); /* an own write of key: C2 */
+    while (st == ST_OK && slice_equal(merge_at(&c->merge)->key, key))
+        st = merge_step(&c->merge, err); /* an own write of key: C2 */
     return st == ST_OK ? settle_backward(c, err) : st;
 }
 
-static status go_last(struct lsm_cursor *c, struct err *err) { return go_below(c, c->hi.len != 0 ? c->hi : SLICE_NONE, err); }
+static status go_last(struct lsm_cursor *c, struct err *err) {
+    return go_below(c, c->hi.len != 0 ? c->hi : SLICE_NONE, err);
+}
 
 static status go_ge(struct lsm_cursor *c, struct slice key, struct err *err) {
     if (slice_compare(key, c->lo) <= 0) return go_first(c, err);

@@ -54,8 +54,8 @@ struct run {
     const struct segment_meta *meta; /* of seg; `level` here below counts, not meta's */
     uint32_t level;                  /* tree_mutex */
     _Atomic uint32_t refs;
-    bool is_input;                   /* merge_mutex: of the running merge */
-    bool is_dropped;                 /* no longer in the manifest: give its extents back at the end */
+    bool is_input;   /* merge_mutex: of the running merge */
+    bool is_dropped; /* no longer in the manifest: give its extents back at the end */
     struct run *next_free;
 };
 
@@ -74,8 +74,8 @@ struct version {
     struct fragments *run_cover;         /* range deletes of the runs, NULL when none */
     struct fragments *cover;             /* and of the immutable tables */
     struct version *next_retired;
-    uint64_t waiting_for;                /* retired: reader slots not yet seen empty */
-    struct run *runs[];                  /* level 0 by max_seq descending, others by min_key */
+    uint64_t waiting_for; /* retired: reader slots not yet seen empty */
+    struct run *runs[];   /* level 0 by max_seq descending, others by min_key */
 };
 
 struct reader_slot {
@@ -86,10 +86,10 @@ struct reader_slot {
 /* One that waits in the commit queue: a commit, or (record NULL) somebody who wants the leadership. */
 struct commit_wait {
     struct slice record;
-    uint8_t *seq_at;              /* in the record, to be filled */
-    uint64_t entry_count, bytes;  /* for memtable_reserve */
+    uint8_t *seq_at;             /* in the record, to be filled */
+    uint64_t entry_count, bytes; /* for memtable_reserve */
     bool wants_sync, is_done;
-    bool has_ranges;              /* range deletes: not in a group */
+    bool has_ranges; /* range deletes: not in a group */
     status st;
     struct err *err;
     uint64_t seq, lsn;
@@ -126,24 +126,28 @@ struct lsm {
     struct cond commit_cond;
     struct commit_wait *queue_head, *queue_tail;
     bool is_led;
-    struct memtable *active;      /* leader */
-    uint64_t last_seq;            /* leader: given last */
-    uint64_t active_lsn;          /* leader: of the last record applied to the active memtable */
+    struct memtable *active;       /* leader */
+    uint64_t last_seq;             /* leader: given last */
+    uint64_t active_lsn;           /* leader: of the last record applied to the active memtable */
     _Atomic uint64_t unsynced_lsn; /* the last record appended and not known synced (mode normal) */
-    uint64_t last_sync_ns;        /* leader; threads 0 in mode normal */
+    uint64_t last_sync_ns;         /* leader; threads 0 in mode normal */
 
     struct mutex flush_mutex, merge_mutex, tree_mutex;
-    struct manifest manifest;     /* tree_mutex: the committed one */
-    struct store_head head;       /* tree_mutex */
+    struct manifest manifest; /* tree_mutex: the committed one */
+    struct store_head head;   /* tree_mutex */
     struct mutex log_mutex;
     struct listed_log logs[STORE_LOGS_MAX]; /* log_mutex; oldest first */
     size_t log_count;
-    bool has_prepared_log;        /* log_mutex: the last of them is listed in a durable superblock and takes no records yet */
+    bool has_prepared_log; /* log_mutex: the last of them is listed in a durable superblock and takes no records yet */
     _Atomic uint64_t next_segment_id;
-    struct { bool is_on; struct slice lo, hi; bool hi_is_open; } merging; /* tree_mutex: the hull of the running merge or move, borrowed keys */
+    struct {
+        bool is_on;
+        struct slice lo, hi;
+        bool hi_is_open;
+    } merging; /* tree_mutex: the hull of the running merge or move, borrowed keys */
 
     struct mutex free_mutex;
-    struct run *free_runs;        /* dropped, seen by nobody any more */
+    struct run *free_runs; /* dropped, seen by nobody any more */
 
     struct mutex sequence_mutex;
     struct sequence *sequences;
@@ -151,16 +155,17 @@ struct lsm {
 
     struct mutex state_mutex;
     struct cond work_cond, room_cond;
-    _Atomic bool is_stopping, has_work;        /* has_work: for threads 0 */
+    _Atomic bool is_stopping, has_work;         /* has_work: for threads 0 */
     _Atomic uint32_t table_count, level0_count; /* of the current version */
-    _Atomic size_t active_used;                /* memory of the active memtable */
+    _Atomic size_t active_used;                 /* memory of the active memtable */
     bool has_flush_work, has_merge_work;
-    struct err background_err;    /* the last failure of a flush or merge; st ST_OK: none */
-    struct err broken_err;        /* K8: why writes are refused */
+    struct err background_err; /* the last failure of a flush or merge; st ST_OK: none */
+    struct err broken_err;     /* K8: why writes are refused */
     _Atomic bool is_broken, has_background_err;
     struct thread flusher, merger, syncer;
 
-    _Atomic uint64_t flush_count, merge_count, merged_len, move_count, drop_count, stall_count, commit_count, sync_count;
+    _Atomic uint64_t flush_count, merge_count, merged_len, move_count, drop_count, stall_count, commit_count,
+        sync_count;
 };
 
 static inline struct lsm *lsm_of(struct kv *kv) { return (struct lsm *) kv; }
@@ -175,30 +180,36 @@ static inline struct version *version_enter(struct lsm *l, uint32_t slot) {
     (void) atomic_fetch_add(&l->slots[slot].readers, 1);
     return atomic_load(&l->current);
 }
-static inline void version_leave(struct lsm *l, uint32_t slot) { (void) atomic_fetch_sub_explicit(&l->slots[slot].readers, 1, memory_order_release); }
+static inline void version_leave(struct lsm *l, uint32_t slot) {
+    (void) atomic_fetch_sub_explicit(&l->slots[slot].readers, 1, memory_order_release);
+}
 struct version *version_pin(struct lsm *l); /* the current one, with a reference */
 void version_unpin(struct version *v);
 
 struct version_edit {
-    struct memtable *new_active;  /* becomes tables[0]; the old one's last record is last_lsn. A reference goes over on success. */
+    struct memtable
+        *new_active; /* becomes tables[0]; the old one's last record is last_lsn. A reference goes over on success. */
     uint64_t last_lsn;
-    struct memtable *flushed;     /* leaves the tables */
-    struct run **added;           /* references go over on success */
+    struct memtable *flushed; /* leaves the tables */
+    struct run **added;       /* references go over on success */
     size_t added_count;
-    struct run **dropped;         /* leave; marked as dropped */
+    struct run **dropped; /* leave; marked as dropped */
     size_t dropped_count;
-    struct run *moved;            /* changes its level */
+    struct run *moved; /* changes its level */
     uint32_t from_level, to_level;
 };
 /* Prepared before the tree commit so that installing cannot fail: version_install swaps, version_discard forgets. */
-status version_prepare(struct lsm *l, const struct version_edit *edit, struct version **out, struct err *err); /* takes version_mutex, holds it on success */
-bool version_is_free(struct lsm *l); /* a hint: version_prepare would not wait for a tree commit */
-void version_install(struct lsm *l, const struct version_edit *edit, struct version *v);                         /* releases it */
-void version_discard(struct lsm *l, const struct version_edit *edit, struct version *v);                                                          /* releases it */
-status version_first(struct lsm *l, struct memtable *active, struct run **runs, size_t n, struct err *err);      /* at open */
-void version_reclaim(struct lsm *l);                                                                            /* lets go of retired versions nobody reads */
+status version_prepare(struct lsm *l, const struct version_edit *edit, struct version **out,
+                       struct err *err); /* takes version_mutex, holds it on success */
+bool version_is_free(struct lsm *l);     /* a hint: version_prepare would not wait for a tree commit */
+void version_install(struct lsm *l, const struct version_edit *edit, struct version *v); /* releases it */
+void version_discard(struct lsm *l, const struct version_edit *edit, struct version *v); /* releases it */
+status version_first(struct lsm *l, struct memtable *active, struct run **runs, size_t n,
+                     struct err *err); /* at open */
+void version_reclaim(struct lsm *l);   /* lets go of retired versions nobody reads */
 /* Runs of level >= 1 that overlap [lo, hi] lie in [*from, *to). hi_is_open: hi excluded; hi.len 0 and hi_is_open: to the end. */
-void version_overlap(const struct version *v, uint32_t level, struct slice lo, struct slice hi, bool hi_is_open, size_t *from, size_t *to);
+void version_overlap(const struct version *v, uint32_t level, struct slice lo, struct slice hi, bool hi_is_open,
+                     size_t *from, size_t *to);
 bool run_overlaps(const struct run *r, struct slice lo, struct slice hi, bool hi_is_open);
 /* May the run hold versions of key, by its bounds? */
 static inline bool run_spans(const struct run *r, struct slice key) {
@@ -206,7 +217,8 @@ static inline bool run_spans(const struct run *r, struct slice key) {
     int c = slice_compare(key, r->meta->max_key);
     return c < 0 || (c == 0 && !r->meta->max_is_exclusive);
 }
-struct run *version_run_of(const struct version *v, uint32_t level, struct slice key); /* level >= 1: the one that spans key, or NULL */
+struct run *version_run_of(const struct version *v, uint32_t level,
+                           struct slice key); /* level >= 1: the one that spans key, or NULL */
 
 /* --- lookup.c --- */
 /* The newest version of a key, and what keeps its bytes in place. */
@@ -216,18 +228,22 @@ struct found {
     struct memtable *table;     /* holds e's bytes, no reference taken; or NULL */
 };
 /* The newest version of key with sequence <= snapshot that no range delete <= snapshot hides. ST_NOT_FOUND: none, or deleted (kind ENTRY_DELETE is not given). */
-status lookup(struct lsm *l, struct version *v, struct slice key, uint64_t snapshot, struct found *out, struct err *err);
+status lookup(struct lsm *l, struct version *v, struct slice key, uint64_t snapshot, struct found *out,
+              struct err *err);
 /* The greatest sequence <= snapshot of a range delete over key, 0 when none. */
 uint64_t lookup_cover(struct version *v, struct slice key, uint64_t snapshot);
 /* n <= LOOKUP_GROUP lookups: answers[i] is lookup's. On failure nothing is found. */
 #define LOOKUP_GROUP 32
-status lookup_many(struct lsm *l, struct version *v, size_t n, const struct slice *keys, uint64_t snapshot, struct found *out, status *answers, struct err *err);
+status lookup_many(struct lsm *l, struct version *v, size_t n, const struct slice *keys, uint64_t snapshot,
+                   struct found *out, status *answers, struct err *err);
 void found_release(struct lsm *l, struct found *f);
 /* Sums an ADD's chain: f is an ENTRY_ADD. Releases f. */
 status lookup_sum(struct lsm *l, struct version *v, struct slice key, struct found *f, int64_t *sum, struct err *err);
 /* ST_CONFLICT when a commit after `snapshot` touched key; is_add: adds do not count. */
-status lookup_newer(struct lsm *l, struct version *v, struct slice key, uint64_t snapshot, bool is_add, struct err *err);
-status lookup_newer_in(struct lsm *l, struct version *v, struct slice lo, struct slice hi, uint64_t snapshot, struct err *err);
+status lookup_newer(struct lsm *l, struct version *v, struct slice key, uint64_t snapshot, bool is_add,
+                    struct err *err);
+status lookup_newer_in(struct lsm *l, struct version *v, struct slice lo, struct slice hi, uint64_t snapshot,
+                       struct err *err);
 
 /* --- commit.c --- */
 status commit_wait(struct lsm *l, struct commit_wait *w, struct err *err);
@@ -243,32 +259,34 @@ status lsm_refuse(struct lsm *l, struct err *err); /* ST_OK unless broken or rea
 /* --- tree.c --- */
 struct tree_edit {
     struct version_edit version;
-    const struct extent *freed;       /* large values dropped */
+    const struct extent *freed; /* large values dropped */
     size_t freed_count;
-    bool is_flush;                    /* replay_lsn and last_seq rise to these */
+    bool is_flush; /* replay_lsn and last_seq rise to these */
     uint64_t replay_lsn, last_seq;
 };
 /* tree_mutex held. Makes the edit durable and visible, or changes nothing. The references of version.added go over on success. */
 status tree_commit(struct lsm *l, const struct tree_edit *edit, struct err *err);
 /* tree_mutex held. Commits the present manifest; `flags` as store_head. `is_exact`: sequences without the numbers reserved ahead. */
 status tree_commit_head(struct lsm *l, uint32_t flags, bool is_exact, struct err *err);
-bool tree_meets_merge(const struct lsm *l, struct slice lo, struct slice hi, bool hi_is_open); /* tree_mutex held: the hull of the running merge */
-bool tree_has_freed(struct lsm *l); /* dropped runs wait for a tree commit to give their extents back */
+bool tree_meets_merge(const struct lsm *l, struct slice lo, struct slice hi,
+                      bool hi_is_open); /* tree_mutex held: the hull of the running merge */
+bool tree_has_freed(struct lsm *l);     /* dropped runs wait for a tree commit to give their extents back */
 
 /* --- flush.c --- */
 status flush_oldest(struct lsm *l, bool *did, struct err *err); /* takes flush_mutex */
 status flush_everything(struct lsm *l, struct err *err);
 
 /* --- compact.c --- */
-status compact_one(struct lsm *l, bool *did, struct err *err);  /* takes merge_mutex; one due merge, move or drop */
+status compact_one(struct lsm *l, bool *did, struct err *err); /* takes merge_mutex; one due merge, move or drop */
 status compact_all(struct lsm *l, struct err *err);
 
 /* --- maintain.c --- */
 status maintain_start(struct lsm *l, struct err *err);
 void maintain_stop(struct lsm *l);
-void maintain_wake(struct lsm *l);                              /* there may be work */
-status maintain_make_room(struct lsm *l, struct err *err);      /* before a commit: slows down, waits or works until there is room */
-status maintain_here(struct lsm *l, struct err *err);           /* until nothing is due */
+void maintain_wake(struct lsm *l); /* there may be work */
+status maintain_make_room(struct lsm *l,
+                          struct err *err); /* before a commit: slows down, waits or works until there is room */
+status maintain_here(struct lsm *l, struct err *err); /* until nothing is due */
 
 /* --- sequence.c --- */
 status sequence_next(struct kv *kv, struct slice key, uint64_t n, uint64_t *first, struct err *err);
@@ -287,7 +305,7 @@ struct lsm_txn {
     bool read_only;
     uint32_t slot, statement;
     struct snapshot snapshot;
-    struct write_buffer *buffer;  /* NULL before the first write */
+    struct write_buffer *buffer; /* NULL before the first write */
     struct intent_owner intents;
     struct lock_owner locks;
     struct lent *free_lents;

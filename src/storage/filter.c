@@ -38,7 +38,8 @@ const char *filter_open(const uint8_t *payload, size_t len, struct filter *out) 
     if (len < FILTER_HEADER_LEN + FILTER_LINE_LEN) return "a filter that is too short";
     uint32_t probe_count = payload[1], line_count = get_le32(payload + 4);
     if (probe_count < 1 || probe_count > FILTER_PROBES_MAX) return "a filter with an impossible number of probes";
-    if (line_count == 0 || (uint64_t) line_count * FILTER_LINE_LEN != len - FILTER_HEADER_LEN) return "a filter of the wrong length";
+    if (line_count == 0 || (uint64_t) line_count * FILTER_LINE_LEN != len - FILTER_HEADER_LEN)
+        return "a filter of the wrong length";
     *out = (struct filter){payload + FILTER_HEADER_LEN, line_count, probe_count};
     return NULL;
 }

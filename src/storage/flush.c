@@ -65,12 +65,14 @@ static status list_ranges(struct lsm *l, const struct fragments *f, struct rewri
     if (r->ranges == NULL) return RAISE(err, ST_NOMEM, "range deletes");
     for (size_t i = 0; i < fragments_count(f); i++) {
         const struct fragment *at = fragments_at(f, i);
-        for (uint32_t s = 0; s < at->seq_count; s++) r->ranges[r->range_count++] = (struct range_delete){at->lo, at->hi, at->seqs[s]};
+        for (uint32_t s = 0; s < at->seq_count; s++)
+            r->ranges[r->range_count++] = (struct range_delete){at->lo, at->hi, at->seqs[s]};
     }
     return ST_OK;
 }
 
-static status write_table(struct lsm *l, struct memtable *m, struct rewrite *r, struct hull *h, const struct fragments *f, struct err *err) {
+static status write_table(struct lsm *l, struct memtable *m, struct rewrite *r, struct hull *h,
+                          const struct fragments *f, struct err *err) {
     struct source *s;
     struct merge in;
     uint64_t *bounds = NULL;
@@ -109,7 +111,9 @@ static status install(struct lsm *l, const struct table *t, struct rewrite *r, c
     for (size_t i = 0; i < r->run_count; i++) r->runs[i]->level = level;
     struct tree_edit edit = {
         .version = {.flushed = t->m, .added = r->runs, .added_count = r->run_count},
-        .is_flush = true, .replay_lsn = t->last_lsn, .last_seq = memtable_max_seq(t->m),
+        .is_flush = true,
+        .replay_lsn = t->last_lsn,
+        .last_seq = memtable_max_seq(t->m),
     };
     status st = tree_commit(l, &edit, err);
     mutex_unlock(&l->tree_mutex);

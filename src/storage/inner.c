@@ -6,11 +6,11 @@
 #include "base/varint.h"
 #include "storage/kv.h"
 
-#define INNER_LEN 8192u                      /* target of a payload: some 300 children */
+#define INNER_LEN 8192u                       /* target of a payload: some 300 children */
 #define INNER_LEN_HUGE ((size_t) 1024 * 1024) /* past this, few children must do */
-#define CHILD_LEN 24u                        /* of an ordinary child, without its separator */
+#define CHILD_LEN 24u                         /* of an ordinary child, without its separator */
 #define CHILD_LEN_MIN 12u
-#define COUNT_MAX ((uint64_t) 1 << 56)       /* entries or bytes below a child */
+#define COUNT_MAX ((uint64_t) 1 << 56) /* entries or bytes below a child */
 
 /* ---- building ---- */
 
@@ -37,8 +37,8 @@ bool inner_builder_is_full(const struct inner_builder *b) {
     return (len >= INNER_LEN && b->count >= 8) || (len >= INNER_LEN_HUGE && b->count >= 2);
 }
 
-status inner_builder_add(struct inner_builder *b, const struct separator *sep, const struct block_ref *ref, uint64_t entry_count,
-                         uint64_t data_len, struct err *err) {
+status inner_builder_add(struct inner_builder *b, const struct separator *sep, const struct block_ref *ref,
+                         uint64_t entry_count, uint64_t data_len, struct err *err) {
     void *items = b->items;
     size_t at = b->seps.len;
     if (!mem_grow(b->seps.mem, &items, &b->item_cap, (size_t) b->count + 1, sizeof(*b->items))) {
@@ -112,18 +112,21 @@ static bool take_varint(const uint8_t **p, const uint8_t *end, uint64_t *v) {
 }
 
 /* Reads a child's reference and counts into n->children[i], adding to the block's sums. */
-static const char *index_child(struct inner *n, uint32_t i, const uint8_t **p, const uint8_t *end, uint64_t *free_at, uint64_t own_at) {
+static const char *index_child(struct inner *n, uint32_t i, const uint8_t **p, const uint8_t *end, uint64_t *free_at,
+                               uint64_t own_at) {
     struct inner_child *c = &n->children[i];
     uint64_t entry_count, data_len;
     if (!take_varint(p, end, &c->at) || !take_varint(p, end, &c->len) || end - *p < 8) return "a bad child";
     c->checksum = get_le64(*p);
     *p += 8;
     if (!take_varint(p, end, &entry_count) || !take_varint(p, end, &data_len)) return "a bad child";
-    if (c->len < BLOCK_HEADER_LEN || c->len > UINT32_MAX || c->at < *free_at || c->at > own_at || c->len > own_at - c->at) {
+    if (c->len < BLOCK_HEADER_LEN || c->len > UINT32_MAX || c->at < *free_at || c->at > own_at ||
+        c->len > own_at - c->at) {
         return "a child out of place";
     }
     *free_at = c->at + c->len;
-    if (entry_count == 0 || entry_count > COUNT_MAX - n->entry_count || data_len > COUNT_MAX - n->data_len) return "a child with impossible counts";
+    if (entry_count == 0 || entry_count > COUNT_MAX - n->entry_count || data_len > COUNT_MAX - n->data_len)
+        return "a child with impossible counts";
     c->entries_before = n->entry_count;
     c->bytes_before = n->data_len;
     n->entry_count += entry_count;
@@ -132,13 +135,15 @@ static const char *index_child(struct inner *n, uint32_t i, const uint8_t **p, c
 }
 
 /* Reads the separator before child i. */
-static const char *index_separator(uint8_t *memory, struct inner *n, uint32_t i, const uint8_t **p, const uint8_t *end) {
+static const char *index_separator(uint8_t *memory, struct inner *n, uint32_t i, const uint8_t **p,
+                                   const uint8_t *end) {
     uint64_t *heads = (uint64_t *) (void *) (memory + n->heads_at);
     uint32_t *sep_at = (uint32_t *) (void *) (memory + n->sep_at_at);
     uint64_t tag, seq = SEQ_MAX;
     sep_at[i] = (uint32_t) (*p - memory);
     if (!take_varint(p, end, &tag) || ((tag & 1) != 0 && !take_varint(p, end, &seq))) return "a bad separator";
-    if (tag >> 1 > (uint64_t) (end - *p) || (tag >> 1) + n->prefix_len > KV_KEY_LEN_MAX) return "a separator past the end of its block";
+    if (tag >> 1 > (uint64_t) (end - *p) || (tag >> 1) + n->prefix_len > KV_KEY_LEN_MAX)
+        return "a separator past the end of its block";
     heads[i] = head_of(*p, tag >> 1);
     if (i > 1 && heads[i] < heads[i - 1]) return "separators out of order";
     *p += tag >> 1;
@@ -154,7 +159,8 @@ const char *inner_index(uint8_t *memory, const struct block_header *h, uint64_t 
     const uint8_t *p = memory + n->sep_at_at + n->count * sizeof(uint32_t), *end = p + h->raw_len;
     memset(memory + (end - memory), 0, LEAF_SLACK_LEN);
     uint64_t prefix_len, free_at = 0;
-    if (!take_varint(&p, end, &prefix_len) || prefix_len > (size_t) (end - p) || prefix_len > KV_KEY_LEN_MAX) return "a bad prefix";
+    if (!take_varint(&p, end, &prefix_len) || prefix_len > (size_t) (end - p) || prefix_len > KV_KEY_LEN_MAX)
+        return "a bad prefix";
     n->prefix_at = (uint32_t) (p - memory);
     n->prefix_len = (uint32_t) prefix_len;
     p += prefix_len;

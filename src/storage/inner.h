@@ -67,7 +67,8 @@ static inline struct block_ref inner_ref(const struct inner *n, uint32_t idx) {
     return (struct block_ref){c->at, (uint32_t) c->len, c->checksum};
 }
 static inline uint64_t inner_entries(const struct inner *n, uint32_t idx) {
-    return (idx + 1 < n->count ? n->children[idx + 1].entries_before : n->entry_count) - n->children[idx].entries_before;
+    return (idx + 1 < n->count ? n->children[idx + 1].entries_before : n->entry_count) -
+        n->children[idx].entries_before;
 }
 static inline uint64_t inner_bytes(const struct inner *n, uint32_t idx) {
     return (idx + 1 < n->count ? n->children[idx + 1].bytes_before : n->data_len) - n->children[idx].bytes_before;
@@ -103,8 +104,8 @@ void inner_builder_init(struct inner_builder *b, const struct mem *mem);
 void inner_builder_release(struct inner_builder *b);
 void inner_builder_clear(struct inner_builder *b);
 /* The separator is the one before this child. */
-status inner_builder_add(struct inner_builder *b, const struct separator *sep, const struct block_ref *ref, uint64_t entry_count,
-                         uint64_t data_len, struct err *err);
+status inner_builder_add(struct inner_builder *b, const struct separator *sep, const struct block_ref *ref,
+                         uint64_t entry_count, uint64_t data_len, struct err *err);
 /* True when the block is long enough that its next child begins another. */
 bool inner_builder_is_full(const struct inner_builder *b);
 status inner_builder_encode(const struct inner_builder *b, struct buf *out, struct err *err);

@@ -152,7 +152,8 @@ static void unlink_point(struct intents *t, struct shard *s, struct intent *x) {
 enum found { FOUND_NONE, FOUND_MINE, FOUND_CONFLICT };
 
 /* Looks among the intents on the key. *mine is set when there is one of o's. */
-static enum found look(const struct shard *s, const struct intent_owner *o, uint64_t hash, struct slice key, enum intent_kind kind, struct intent **mine) {
+static enum found look(const struct shard *s, const struct intent_owner *o, uint64_t hash, struct slice key,
+                       enum intent_kind kind, struct intent **mine) {
     enum found found = FOUND_NONE;
     *mine = NULL;
     for (struct intent *x = s->buckets[hash & (s->bucket_count - 1)]; x != NULL; x = x->next) {
@@ -168,7 +169,8 @@ static enum found look(const struct shard *s, const struct intent_owner *o, uint
     return found;
 }
 
-status intents_acquire(struct intents *t, struct intent_owner *o, struct slice key, enum intent_kind kind, struct err *err) {
+status intents_acquire(struct intents *t, struct intent_owner *o, struct slice key, enum intent_kind kind,
+                       struct err *err) {
     assert(key.len < UINT32_MAX);
     uint64_t hash = hash64(key.p, key.len, 0);
     struct shard *s = shard_of(t, hash);
@@ -248,7 +250,8 @@ static bool link_range(struct intents *t, struct intent_range *r) {
     return is_free;
 }
 
-status intents_acquire_range(struct intents *t, struct intent_owner *o, struct slice lo, struct slice hi, struct err *err) {
+status intents_acquire_range(struct intents *t, struct intent_owner *o, struct slice lo, struct slice hi,
+                             struct err *err) {
     if (slice_compare(lo, hi) >= 0) return ST_OK;
     struct arena_mark mark = arena_mark(&o->arena);
     struct intent_range *r = arena_alloc(&o->arena, sizeof(*r));

@@ -49,9 +49,11 @@ void intent_owner_init(struct intent_owner *o, const struct mem *mem);
 
 /* ST_OK, also when it was already the owner's (a write intent includes add; an add is raised to write when nobody else adds); ST_CONFLICT when another
  * owner is in the way, and nothing changed; ST_NOMEM. O(1). */
-status intents_acquire(struct intents *t, struct intent_owner *o, struct slice key, enum intent_kind kind, struct err *err);
+status intents_acquire(struct intents *t, struct intent_owner *o, struct slice key, enum intent_kind kind,
+                       struct err *err);
 /* For delete_range over [lo, hi). Time: every point intent of all others, when there are any. */
-status intents_acquire_range(struct intents *t, struct intent_owner *o, struct slice lo, struct slice hi, struct err *err);
+status intents_acquire_range(struct intents *t, struct intent_owner *o, struct slice lo, struct slice hi,
+                             struct err *err);
 /* Releases everything and frees the owner's memory; the owner may be used again. */
 void intents_release_all(struct intents *t, struct intent_owner *o);
 

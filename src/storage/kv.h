@@ -40,14 +40,20 @@ struct kv_hook {
     struct kv_hook *next;
 };
 
-struct kv { const struct kv_ops *ops; };
+struct kv {
+    const struct kv_ops *ops;
+};
 struct kv_txn {
     const struct kv_ops *ops;
     uint64_t tag;          /* the layer above's own word; 0 after begin */
     struct kv_hook *hooks; /* NULL after begin; the layer above may push */
 };
-struct kv_cursor { const struct kv_ops *ops; };
-struct kv_bulk { const struct kv_ops *ops; };
+struct kv_cursor {
+    const struct kv_ops *ops;
+};
+struct kv_bulk {
+    const struct kv_ops *ops;
+};
 
 /* A value read by get: borrowed bytes and what keeps them in place. Zero it before its first use (KV_VALUE_INIT). */
 struct kv_value {
@@ -71,9 +77,14 @@ struct kv_bounds {
     struct slice hi; /* exclusive; len 0: to the last key */
 };
 
-struct kv_mark { uint64_t at; uint32_t statement; };
+struct kv_mark {
+    uint64_t at;
+    uint32_t statement;
+};
 
-struct kv_estimate { uint64_t entries, bytes; };
+struct kv_estimate {
+    uint64_t entries, bytes;
+};
 
 struct kv_ops {
     void (*close)(struct kv *kv);
@@ -114,7 +125,9 @@ struct kv_ops {
 };
 
 /* Waits for background work, writes what is in memory, closes. All transactions must have ended. */
-static inline void kv_close(struct kv *kv) { if (kv != NULL) kv->ops->close(kv); }
+static inline void kv_close(struct kv *kv) {
+    if (kv != NULL) kv->ops->close(kv);
+}
 
 /* Begins with a snapshot of what is committed now. A read_only one refuses writes (ST_READ_ONLY) and costs less. */
 static inline status kv_begin(struct kv *kv, bool read_only, struct kv_txn **out, struct err *err) {
@@ -142,26 +155,45 @@ static inline void kv_abort(struct kv_txn *t) {
 static inline status kv_sync(struct kv *kv, struct err *err) { return kv->ops->sync(kv, err); }
 
 /* ST_NOT_FOUND (out->bytes.p NULL) when absent. `out` must be zeroed or released. A value of an `add` key is 8 bytes, little endian, signed. */
-static inline status kv_get(struct kv_txn *t, struct slice key, struct kv_value *out, struct err *err) { return t->ops->get(t, key, out, err); }
+static inline status kv_get(struct kv_txn *t, struct slice key, struct kv_value *out, struct err *err) {
+    return t->ops->get(t, key, out, err);
+}
 /* n gets at once, in any order of keys; ascending is fastest. ST_OK even when some are absent (bytes.p NULL). On failure nothing is lent. */
-static inline status kv_get_many(struct kv_txn *t, size_t n, const struct slice *keys, struct kv_value *out, struct err *err) { return t->ops->get_many(t, n, keys, out, err); }
+static inline status kv_get_many(struct kv_txn *t, size_t n, const struct slice *keys, struct kv_value *out,
+                                 struct err *err) {
+    return t->ops->get_many(t, n, keys, out, err);
+}
 
-static inline status kv_put(struct kv_txn *t, struct slice key, struct slice value, struct err *err) { return t->ops->put(t, key, value, err); }
-static inline status kv_put_blind(struct kv_txn *t, struct slice key, struct slice value, struct err *err) { return t->ops->put_blind(t, key, value, err); }
+static inline status kv_put(struct kv_txn *t, struct slice key, struct slice value, struct err *err) {
+    return t->ops->put(t, key, value, err);
+}
+static inline status kv_put_blind(struct kv_txn *t, struct slice key, struct slice value, struct err *err) {
+    return t->ops->put_blind(t, key, value, err);
+}
 /* Adds to a counter (absent = 0), wrapping. Never conflicts with another add. */
-static inline status kv_add(struct kv_txn *t, struct slice key, int64_t delta, struct err *err) { return t->ops->add(t, key, delta, err); }
+static inline status kv_add(struct kv_txn *t, struct slice key, int64_t delta, struct err *err) {
+    return t->ops->add(t, key, delta, err);
+}
 static inline status kv_delete(struct kv_txn *t, struct slice key, struct err *err) { return t->ops->del(t, key, err); }
 /* Deletes every key in [lo, hi) that this transaction sees, in time independent of their number. */
-static inline status kv_delete_range(struct kv_txn *t, struct slice lo, struct slice hi, struct err *err) { return t->ops->del_range(t, lo, hi, err); }
+static inline status kv_delete_range(struct kv_txn *t, struct slice lo, struct slice hi, struct err *err) {
+    return t->ops->del_range(t, lo, hi, err);
+}
 
 /* Locks in memory, held to the end of the transaction. Shared with shared; exclusive with none. Waits up to timeout_ms (ST_BUSY then; of two waiting for each other one gets ST_BUSY
  * by the timeout). ST_STALE when the value under `key` was changed by a commit after this snapshot. */
-static inline status kv_lock_shared(struct kv_txn *t, struct slice key, uint64_t timeout_ms, struct err *err) { return t->ops->lock(t, key, false, timeout_ms, err); }
-static inline status kv_lock_exclusive(struct kv_txn *t, struct slice key, uint64_t timeout_ms, struct err *err) { return t->ops->lock(t, key, true, timeout_ms, err); }
+static inline status kv_lock_shared(struct kv_txn *t, struct slice key, uint64_t timeout_ms, struct err *err) {
+    return t->ops->lock(t, key, false, timeout_ms, err);
+}
+static inline status kv_lock_exclusive(struct kv_txn *t, struct slice key, uint64_t timeout_ms, struct err *err) {
+    return t->ops->lock(t, key, true, timeout_ms, err);
+}
 
 /* n numbers that no call gave before for this key, starting at *first >= 1; ascending, gaps allowed, durable before anything that uses them is.
  * Not part of any transaction. The key must not be used otherwise. */
-static inline status kv_sequence(struct kv *kv, struct slice key, uint64_t n, uint64_t *first, struct err *err) { return kv->ops->sequence(kv, key, n, first, err); }
+static inline status kv_sequence(struct kv *kv, struct slice key, uint64_t n, uint64_t *first, struct err *err) {
+    return kv->ops->sequence(kv, key, n, first, err);
+}
 
 /* Starts the next statement: cursors opened from now on see all writes made so far. Returns its number, from 1. */
 static inline uint32_t kv_next_statement(struct kv_txn *t) { return t->ops->next_statement(t); }
@@ -170,30 +202,52 @@ static inline struct kv_mark kv_mark(struct kv_txn *t) { return t->ops->mark(t);
 static inline void kv_rollback_to(struct kv_txn *t, struct kv_mark mark) { t->ops->rollback_to(t, mark); }
 
 /* A cursor over [lo, hi) at the transaction's snapshot. The bounds are copied. NULL bounds: everything. */
-static inline status kv_cursor_open(struct kv_txn *t, const struct kv_bounds *b, struct kv_cursor **out, struct err *err) { return t->ops->cursor(t, b, out, err); }
-static inline status kv_seek_ge(struct kv_cursor *c, struct slice key, struct err *err) { return c->ops->seek_ge(c, key, err); }
-static inline status kv_seek_le(struct kv_cursor *c, struct slice key, struct err *err) { return c->ops->seek_le(c, key, err); }
+static inline status kv_cursor_open(struct kv_txn *t, const struct kv_bounds *b, struct kv_cursor **out,
+                                    struct err *err) {
+    return t->ops->cursor(t, b, out, err);
+}
+static inline status kv_seek_ge(struct kv_cursor *c, struct slice key, struct err *err) {
+    return c->ops->seek_ge(c, key, err);
+}
+static inline status kv_seek_le(struct kv_cursor *c, struct slice key, struct err *err) {
+    return c->ops->seek_le(c, key, err);
+}
 static inline status kv_first(struct kv_cursor *c, struct err *err) { return c->ops->first(c, err); }
 static inline status kv_last(struct kv_cursor *c, struct err *err) { return c->ops->last(c, err); }
 static inline status kv_next(struct kv_cursor *c, struct err *err) { return c->ops->next(c, err); }
 static inline status kv_prev(struct kv_cursor *c, struct err *err) { return c->ops->prev(c, err); }
 static inline struct slice kv_cursor_key(struct kv_cursor *c) { return c->ops->key(c); }
 /* Fails only when a large value must be read from disk. */
-static inline status kv_cursor_value(struct kv_cursor *c, struct slice *out, struct err *err) { return c->ops->value(c, out, err); }
+static inline status kv_cursor_value(struct kv_cursor *c, struct slice *out, struct err *err) {
+    return c->ops->value(c, out, err);
+}
 /* Lets go of pinned blocks and versions; the next call finds the place again. For cursors that wait for a client. */
 static inline void kv_cursor_rest(struct kv_cursor *c) { c->ops->rest(c); }
-static inline void kv_cursor_close(struct kv_cursor *c) { if (c != NULL) c->ops->cursor_close(c); }
+static inline void kv_cursor_close(struct kv_cursor *c) {
+    if (c != NULL) c->ops->cursor_close(c);
+}
 
 /* About how many entries and bytes lie in the bounds, from the tree's own counts: no entry is read. Cheap enough for every plan. */
-static inline status kv_estimate(struct kv_txn *t, const struct kv_bounds *b, struct kv_estimate *out, struct err *err) { return t->ops->estimate(t, b, out, err); }
+static inline status kv_estimate(struct kv_txn *t, const struct kv_bounds *b, struct kv_estimate *out,
+                                 struct err *err) {
+    return t->ops->estimate(t, b, out, err);
+}
 
 /* Loads entries below everything written after `snapshot`: they count as written when it was taken, so that later writes to the same
  * keys (deletes too) stand above them. For index builds: keys strictly ascend, and no key may exist that was written before the snapshot.
  * Nothing is visible before bulk_commit, which is durable when it returns; afterwards the snapshot's own transaction sees them too (gets, and
  * cursors opened from then on). The snapshot must stay open until then. Several loads, one after the other, may come from one snapshot. */
-static inline status kv_bulk_begin(struct kv_txn *snapshot, struct kv_bulk **out, struct err *err) { return snapshot->ops->bulk_begin(snapshot, out, err); }
-static inline status kv_bulk_put(struct kv_bulk *b, struct slice key, struct slice value, struct err *err) { return b->ops->bulk_put(b, key, value, err); }
-static inline status kv_bulk_commit(struct kv_bulk *b, struct err *err) { return b->ops->bulk_commit(b, err); } /* frees b */
-static inline void kv_bulk_abort(struct kv_bulk *b) { if (b != NULL) b->ops->bulk_abort(b); }
+static inline status kv_bulk_begin(struct kv_txn *snapshot, struct kv_bulk **out, struct err *err) {
+    return snapshot->ops->bulk_begin(snapshot, out, err);
+}
+static inline status kv_bulk_put(struct kv_bulk *b, struct slice key, struct slice value, struct err *err) {
+    return b->ops->bulk_put(b, key, value, err);
+}
+static inline status kv_bulk_commit(struct kv_bulk *b, struct err *err) {
+    return b->ops->bulk_commit(b, err);
+} /* frees b */
+static inline void kv_bulk_abort(struct kv_bulk *b) {
+    if (b != NULL) b->ops->bulk_abort(b);
+}
 
 #endif

@@ -57,7 +57,8 @@ status large_ref_decode(struct slice bytes, struct large_ref *out, struct err *e
     if (n == 0 || count == 0 || count > LARGE_EXTENTS_MAX) goto damaged;
     ref.extent_count = (uint32_t) count;
     for (uint32_t i = 0; i < ref.extent_count; i++) {
-        if (!decode_extent(&p, end, &ref.extents[i]) || ref.extents[i].len > round_to_units(ref.len) - room) goto damaged;
+        if (!decode_extent(&p, end, &ref.extents[i]) || ref.extents[i].len > round_to_units(ref.len) - room)
+            goto damaged;
         room += ref.extents[i].len;
     }
     if (p != end || room != round_to_units(ref.len)) goto damaged;

@@ -59,8 +59,11 @@ status leaf_builder_add(struct leaf_builder *b, const struct entry *e, struct er
     if (p == NULL) goto no_memory;
     memcpy(p, e->key.p, e->key.len);
     if (e->value.len != 0) memcpy(p + e->key.len, e->value.p, e->value.len);
-    b->items[b->count] = (struct leaf_item){
-        .seq = e->seq, .key_at = at, .key_len = (uint32_t) e->key.len, .value_len = (uint32_t) e->value.len, .kind = e->kind};
+    b->items[b->count] = (struct leaf_item){.seq = e->seq,
+                                            .key_at = at,
+                                            .key_len = (uint32_t) e->key.len,
+                                            .value_len = (uint32_t) e->value.len,
+                                            .kind = e->kind};
     if (b->count == 0 || e->seq < b->min_seq) b->min_seq = e->seq;
     if (b->count == 0 || e->seq > b->max_seq) b->max_seq = e->seq;
     b->prefix_len = prefix_len;
@@ -145,12 +148,14 @@ const char *leaf_index(uint8_t *memory, const struct block_header *h) {
     uint64_t head = 0, suffix_len = 0, suffix_len_max = 0, tag = 0, seq = 0;
     for (uint32_t i = 0; i < l->count; i++) {
         entry_at[i] = (uint32_t) (p - memory);
-        if ((p = index_varint(p, end, &suffix_len)) == NULL || (p = index_varint(p, end, &tag)) == NULL) return "a bad entry";
+        if ((p = index_varint(p, end, &suffix_len)) == NULL || (p = index_varint(p, end, &tag)) == NULL)
+            return "a bad entry";
         if ((l->flags & LEAF_HAS_SEQS) != 0 && (p = index_varint(p, end, &seq)) == NULL) return "a bad entry";
         uint64_t value_len = tag >> ENTRY_KIND_BITS, room = (uint64_t) (end - p);
         unsigned kind = tag & ((1u << ENTRY_KIND_BITS) - 1);
         if (suffix_len > room || value_len > room - suffix_len) return "an entry past the end of its leaf";
-        if (kind < ENTRY_PUT || kind > ENTRY_LARGE || (kind == ENTRY_DELETE && value_len != 0)) return "an entry of unknown kind";
+        if (kind < ENTRY_PUT || kind > ENTRY_LARGE || (kind == ENTRY_DELETE && value_len != 0))
+            return "an entry of unknown kind";
         if (seq > UINT64_MAX - l->base_seq) return "an entry with an impossible sequence";
         if (suffix_len + l->prefix_len == 0) return "an empty key";
         uint64_t next = head_of(p, suffix_len);

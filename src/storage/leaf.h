@@ -37,13 +37,13 @@
 /* ---- reading ---- */
 
 struct leaf {
-    uint8_t type;  /* BLOCK_LEAF: every block in the cache begins so */
+    uint8_t type; /* BLOCK_LEAF: every block in the cache begins so */
     uint8_t flags;
     uint16_t zero;
     uint32_t count;
     uint32_t prefix_at, prefix_len; /* from the struct's start, as entry_at */
     uint32_t key_len_max;
-    uint32_t entry_at_at;           /* where the array entry_at begins */
+    uint32_t entry_at_at; /* where the array entry_at begins */
     uint64_t base_seq;
     uint64_t heads[];
 };
@@ -128,9 +128,9 @@ struct leaf_builder {
     struct leaf_item *items;
     size_t item_cap;
     uint32_t count;
-    size_t prefix_len;          /* common to all keys so far */
+    size_t prefix_len; /* common to all keys so far */
     uint64_t min_seq, max_seq;
-    uint64_t data_len;          /* keys and values */
+    uint64_t data_len; /* keys and values */
 };
 
 void leaf_builder_init(struct leaf_builder *b, const struct mem *mem);

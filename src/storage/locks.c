@@ -107,7 +107,8 @@ void locks_free(struct locks *t) {
 
 static struct lock **slot_of(struct shard *s, uint64_t hash, struct slice name) {
     struct lock **at = &s->buckets[hash & (s->bucket_count - 1)];
-    while (*at != NULL && ((*at)->hash != hash || !slice_equal(slice_of((*at)->name, (*at)->name_len), name))) at = &(*at)->next;
+    while (*at != NULL && ((*at)->hash != hash || !slice_equal(slice_of((*at)->name, (*at)->name_len), name)))
+        at = &(*at)->next;
     return at;
 }
 
@@ -191,7 +192,8 @@ static bool may_grant(const struct lock *l, bool is_exclusive, bool is_held) {
 }
 
 /* Under the shard's mutex: waits until it may be granted. False when the time is over. */
-static bool wait_for(struct locks *t, struct shard *s, struct lock *l, bool is_exclusive, bool is_held, uint64_t timeout_ms) {
+static bool wait_for(struct locks *t, struct shard *s, struct lock *l, bool is_exclusive, bool is_held,
+                     uint64_t timeout_ms) {
     if (may_grant(l, is_exclusive, is_held)) return true;
     if (timeout_ms == 0 || (is_held && l->is_raising)) return false; /* L3 */
     uint64_t start = t->env->ops->monotonic_ns(t->env);
@@ -214,7 +216,8 @@ static bool wait_for(struct locks *t, struct shard *s, struct lock *l, bool is_e
     return is_granted;
 }
 
-status locks_acquire(struct locks *t, struct lock_owner *o, struct slice name, bool is_exclusive, uint64_t timeout_ms, struct err *err) {
+status locks_acquire(struct locks *t, struct lock_owner *o, struct slice name, bool is_exclusive, uint64_t timeout_ms,
+                     struct err *err) {
     struct lock_hold *held = hold_find(o, name);
     if (held != NULL && (held->is_exclusive || !is_exclusive)) return ST_OK; /* L1 */
     uint64_t hash = held != NULL ? held->lock->hash : hash64(name.p, name.len, 0);
@@ -238,7 +241,8 @@ status locks_acquire(struct locks *t, struct lock_owner *o, struct slice name, b
         if (held == NULL) hold_free(t, o, h);
         if (l == NULL) return RAISE(err, ST_NOMEM, "a lock");
         return RAISE(err, ST_BUSY, "another operation holds the %s for more than %llu ms",
-                     is_exclusive ? "lock that must be exclusive" : "lock exclusively", (unsigned long long) timeout_ms);
+                     is_exclusive ? "lock that must be exclusive" : "lock exclusively",
+                     (unsigned long long) timeout_ms);
     }
     h->is_exclusive = is_exclusive;
     if (held == NULL) {

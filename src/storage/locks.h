@@ -32,7 +32,7 @@ struct lock_hold {
     struct lock *lock;
     struct lock_hold *next; /* of the owner */
     bool is_exclusive;
-    bool is_inline;         /* stands in the owner itself */
+    bool is_inline; /* stands in the owner itself */
 };
 
 #define LOCK_HOLDS_INLINE 4
@@ -51,7 +51,8 @@ void locks_free(struct locks *t); /* t may be NULL; nothing may be held */
 static inline void lock_owner_init(struct lock_owner *o) { *o = (struct lock_owner){0}; }
 
 /* ST_OK; ST_BUSY when it was not granted within timeout_ms (0: does not wait); ST_NOMEM. */
-status locks_acquire(struct locks *t, struct lock_owner *o, struct slice name, bool is_exclusive, uint64_t timeout_ms, struct err *err);
+status locks_acquire(struct locks *t, struct lock_owner *o, struct slice name, bool is_exclusive, uint64_t timeout_ms,
+                     struct err *err);
 /* Whether o holds name, exclusive when so asked. */
 bool locks_held(struct locks *t, const struct lock_owner *o, struct slice name, bool is_exclusive);
 void locks_release_all(struct locks *t, struct lock_owner *o);

@@ -67,10 +67,13 @@ static status search_runs(struct search *s, struct version *v, struct err *err) 
 }
 
 /* The newest version <= snapshot with a sequence >= cover, of whatever kind. */
-static status newest(struct lsm *l, struct version *v, struct slice key, uint64_t snapshot, uint64_t cover, struct found *out, struct err *err) {
+static status newest(struct lsm *l, struct version *v, struct slice key, uint64_t snapshot, uint64_t cover,
+                     struct found *out, struct err *err) {
     struct search s = {.l = l, .key = key, .snapshot = snapshot, .need = cover, .hash = segment_filter_hash(key)};
     for (size_t i = 0; i < v->table_count && !s.has_found; i++) {
-        if (!memtable_may_contain(v->tables[i].m, s.hash) || memtable_get(v->tables[i].m, key, snapshot, &s.found.e) != ST_OK) continue;
+        if (!memtable_may_contain(v->tables[i].m, s.hash) ||
+            memtable_get(v->tables[i].m, key, snapshot, &s.found.e) != ST_OK)
+            continue;
         if (s.found.e.seq < s.need) return ST_NOT_FOUND; /* tables are in order: all else is older still */
         s.has_found = true;
         s.found.table = v->tables[i].m;
@@ -87,7 +90,8 @@ static status newest(struct lsm *l, struct version *v, struct slice key, uint64_
     return ST_OK;
 }
 
-status lookup(struct lsm *l, struct version *v, struct slice key, uint64_t snapshot, struct found *out, struct err *err) {
+status lookup(struct lsm *l, struct version *v, struct slice key, uint64_t snapshot, struct found *out,
+              struct err *err) {
     TRY(newest(l, v, key, snapshot, lookup_cover(v, key, snapshot), out, err));
     if (out->e.kind != ENTRY_DELETE) return ST_OK;
     found_release(l, out);
@@ -113,10 +117,13 @@ status lookup_sum(struct lsm *l, struct version *v, struct slice key, struct fou
 
 /* --- conflicts --- */
 
-static status refuse(struct err *err) { return RAISE(err, ST_CONFLICT, "write conflict: the key was changed after this transaction began"); }
+static status refuse(struct err *err) {
+    return RAISE(err, ST_CONFLICT, "write conflict: the key was changed after this transaction began");
+}
 
 /* ST_CONFLICT when a version in (snapshot, ..] counts against the writer. For adds the chain is walked while it consists of adds. */
-static status check_table(struct memtable *m, struct slice key, uint64_t hash, uint64_t snapshot, bool is_add, struct err *err) {
+static status check_table(struct memtable *m, struct slice key, uint64_t hash, uint64_t snapshot, bool is_add,
+                          struct err *err) {
     if (memtable_max_seq(m) <= snapshot || memtable_entry_count(m) == 0 || !memtable_may_contain(m, hash)) return ST_OK;
     struct entry e;
     for (uint64_t seq = SEQ_MAX; memtable_get(m, key, seq, &e) == ST_OK && e.seq > snapshot; seq = e.seq - 1)
@@ -124,8 +131,11 @@ static status check_table(struct memtable *m, struct slice key, uint64_t hash, u
     return ST_OK;
 }
 
-static status check_run(struct lsm *l, struct run *r, struct slice key, uint64_t hash, uint64_t snapshot, bool is_add, struct err *err) {
-    if (r->meta->max_seq <= snapshot || r->meta->entry_count == 0 || !run_spans(r, key) || !segment_may_contain_hash(r->seg, hash)) return ST_OK;
+static status check_run(struct lsm *l, struct run *r, struct slice key, uint64_t hash, uint64_t snapshot, bool is_add,
+                        struct err *err) {
+    if (r->meta->max_seq <= snapshot || r->meta->entry_count == 0 || !run_spans(r, key) ||
+        !segment_may_contain_hash(r->seg, hash))
+        return ST_OK;
     for (uint64_t seq = SEQ_MAX;;) {
         struct found f = {0};
         status st = segment_get(r->seg, key, seq, &f.e, &f.block, err);
@@ -139,12 +149,14 @@ static status check_run(struct lsm *l, struct run *r, struct slice key, uint64_t
     }
 }
 
-status lookup_newer(struct lsm *l, struct version *v, struct slice key, uint64_t snapshot, bool is_add, struct err *err) {
+status lookup_newer(struct lsm *l, struct version *v, struct slice key, uint64_t snapshot, bool is_add,
+                    struct err *err) {
     uint64_t hash = segment_filter_hash(key);
     if (lookup_cover(v, key, SEQ_MAX) > snapshot) return refuse(err);
     for (size_t i = 0; i < v->table_count; i++) TRY(check_table(v->tables[i].m, key, hash, snapshot, is_add, err));
     if (v->max_seq[0] <= snapshot) return ST_OK;
-    for (size_t i = 0; i < v->level_at[1] && v->runs[i]->meta->max_seq > snapshot; i++) TRY(check_run(l, v->runs[i], key, hash, snapshot, is_add, err));
+    for (size_t i = 0; i < v->level_at[1] && v->runs[i]->meta->max_seq > snapshot; i++)
+        TRY(check_run(l, v->runs[i], key, hash, snapshot, is_add, err));
     for (uint32_t level = 1; level < LEVEL_COUNT && v->max_seq[level] > snapshot; level++) {
         struct run *r = version_run_of(v, level, key);
         if (r != NULL) TRY(check_run(l, r, key, hash, snapshot, is_add, err));
@@ -166,7 +178,8 @@ static status check_run_in(struct run *r, struct slice lo, struct slice hi, uint
     return st == ST_END ? ST_OK : st;
 }
 
-status lookup_newer_in(struct lsm *l, struct version *v, struct slice lo, struct slice hi, uint64_t snapshot, struct err *err) {
+status lookup_newer_in(struct lsm *l, struct version *v, struct slice lo, struct slice hi, uint64_t snapshot,
+                       struct err *err) {
     (void) l;
     if (v->cover != NULL && fragments_max_seq(v->cover, lo, hi) > snapshot) return refuse(err);
     struct fragments *f = memtable_range_deletes(v->tables[0].m);
@@ -174,7 +187,8 @@ status lookup_newer_in(struct lsm *l, struct version *v, struct slice lo, struct
     fragments_unref(f);
     if (newest_range > snapshot) return refuse(err);
     for (size_t i = 0; i < v->table_count; i++)
-        if (memtable_max_seq(v->tables[i].m) > snapshot && memtable_newest_in(v->tables[i].m, lo, hi) > snapshot) return refuse(err);
+        if (memtable_max_seq(v->tables[i].m) > snapshot && memtable_newest_in(v->tables[i].m, lo, hi) > snapshot)
+            return refuse(err);
     for (size_t i = 0; i < v->run_count; i++) TRY(check_run_in(v->runs[i], lo, hi, snapshot, err));
     return ST_OK;
 }

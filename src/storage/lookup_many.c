@@ -9,8 +9,8 @@
 
 struct many {
     uint64_t hash;
-    struct run *run;            /* the only one that may have the key; NULL: none has */
-    struct cached_block *leaf;  /* pinned */
+    struct run *run;           /* the only one that may have the key; NULL: none has */
+    struct cached_block *leaf; /* pinned */
     bool is_plain;
 };
 
@@ -54,7 +54,8 @@ static status read_leaf(struct lsm *l, struct slice key, uint64_t snapshot, stru
     return ST_OK;
 }
 
-status lookup_many(struct lsm *l, struct version *v, size_t n, const struct slice *keys, uint64_t snapshot, struct found *out, status *answers, struct err *err) {
+status lookup_many(struct lsm *l, struct version *v, size_t n, const struct slice *keys, uint64_t snapshot,
+                   struct found *out, status *answers, struct err *err) {
     struct many group[LOOKUP_GROUP];
     size_t done = 0;
     status st = ST_OK;

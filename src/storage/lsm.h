@@ -20,25 +20,26 @@ enum lsm_sync {
 /* Zero takes the default, but for `threads`, which has to be said: LSM_THREADS_DEFAULT or 0 for maintenance in the caller. */
 struct lsm_opts {
     enum lsm_sync sync;
-    bool read_only;            /* takes a shared lock, replays the log in memory, writes nothing */
-    bool create;               /* when missing */
-    bool exclusive;            /* refuse an existing database */
-    uint32_t threads;          /* 0: maintenance runs in the committing callers; else one thread flushes and one merges */
-    size_t cache_bytes;        /* default 64 MiB */
-    size_t memtable_bytes;     /* default 32 MiB; at most three of them are in memory */
-    size_t txn_bytes_max;      /* a transaction's buffer, default 256 MiB */
+    bool read_only;        /* takes a shared lock, replays the log in memory, writes nothing */
+    bool create;           /* when missing */
+    bool exclusive;        /* refuse an existing database */
+    uint32_t threads;      /* 0: maintenance runs in the committing callers; else one thread flushes and one merges */
+    size_t cache_bytes;    /* default 64 MiB */
+    size_t memtable_bytes; /* default 32 MiB; at most three of them are in memory */
+    size_t txn_bytes_max;  /* a transaction's buffer, default 256 MiB */
     enum compression compression;
-    bool no_compression;       /* `compression` 0 means the default, LZ4, unless this is set */
-    uint32_t leaf_len;         /* default 16 KiB */
+    bool no_compression;          /* `compression` 0 means the default, LZ4, unless this is set */
+    uint32_t leaf_len;            /* default 16 KiB */
     uint32_t filter_bits_per_key; /* default 10 */
     bool no_filter;
-    uint64_t segment_len;      /* bytes on disk at which a merge starts the next segment, default 16 MiB */
-    uint32_t level0_count;     /* segments in level 0 that start a merge, default 4; writers slow down at twice, stop at four times as many */
-    uint64_t level_len;        /* bytes of the smallest level below level 0, default 8 memtables */
-    uint32_t level_ratio;      /* each further level is so many times larger, default 10 */
-    uint64_t file_len_max;     /* the file grows no further; 0: no limit */
-    uint64_t log_file_len;     /* zero-filled ahead; default 64 MiB */
-    uint64_t log_zero_step;    /* default 1 MiB */
+    uint64_t segment_len; /* bytes on disk at which a merge starts the next segment, default 16 MiB */
+    uint32_t
+        level0_count; /* segments in level 0 that start a merge, default 4; writers slow down at twice, stop at four times as many */
+    uint64_t level_len;     /* bytes of the smallest level below level 0, default 8 memtables */
+    uint32_t level_ratio;   /* each further level is so many times larger, default 10 */
+    uint64_t file_len_max;  /* the file grows no further; 0: no limit */
+    uint64_t log_file_len;  /* zero-filled ahead; default 64 MiB */
+    uint64_t log_zero_step; /* default 1 MiB */
 };
 #define LSM_THREADS_DEFAULT 2
 
@@ -53,7 +54,9 @@ status lsm_kv_compact(struct kv *kv, struct err *err);
 status lsm_kv_maintain(struct kv *kv, struct err *err);
 
 struct lsm_kv_stat {
-    struct lsm_level_stat { uint64_t segments, bytes, data_bytes, large_bytes, entries, tombstones, range_deletes; } levels[LEVEL_COUNT];
+    struct lsm_level_stat {
+        uint64_t segments, bytes, data_bytes, large_bytes, entries, tombstones, range_deletes;
+    } levels[LEVEL_COUNT];
     uint64_t memtables, memtable_bytes, memtable_entries;
     uint64_t file_len, used_len, free_len, pending_len;
     uint64_t log_len, last_lsn, sequence;

@@ -86,7 +86,8 @@ status manifest_copy(struct manifest *to, const struct manifest *from, struct er
     manifest_init(&copy, from->mem);
     copy.last_seq = from->last_seq;
     copy.next_segment_id = from->next_segment_id;
-    bool ok = mem_grow(copy.mem, (void **) &copy.segments, &copy.segment_cap, from->segment_count, sizeof(*copy.segments));
+    bool ok =
+        mem_grow(copy.mem, (void **) &copy.segments, &copy.segment_cap, from->segment_count, sizeof(*copy.segments));
     for (size_t i = 0; ok && i < from->segment_count; i++) {
         ok = copy_segment(copy.mem, &from->segments[i], &copy.segments[i]);
         if (ok) copy.segment_count++;
@@ -145,7 +146,8 @@ static int compare_ids(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static status check_ref(const struct segment_meta *seg, const struct block_ref *ref, const char *what, struct err *err) {
+static status check_ref(const struct segment_meta *seg, const struct block_ref *ref, const char *what,
+                        struct err *err) {
     if (ref->len == 0 || (ref->at <= seg->file_len && ref->len <= seg->file_len - ref->at)) return ST_OK;
     return DAMAGED(err, "segment %llu: its %s lies outside", (unsigned long long) seg->id, what);
 }
@@ -156,10 +158,13 @@ static status check_segment(const struct segment_meta *seg, struct err *err) {
     if (seg->level >= LEVEL_COUNT) return DAMAGED(err, "segment %llu: level %u", id, seg->level);
     if (seg->min_seq > seg->max_seq || seg->tombstone_count > seg->entry_count)
         return DAMAGED(err, "segment %llu: its counts contradict each other", id);
-    if (seg->height > HEIGHT_MAX || (seg->height == 0) != (seg->entry_count == 0) || (seg->height == 0) != (seg->root.len == 0))
-        return DAMAGED(err, "segment %llu: height %u with %llu entries", id, seg->height, (unsigned long long) seg->entry_count);
+    if (seg->height > HEIGHT_MAX || (seg->height == 0) != (seg->entry_count == 0) ||
+        (seg->height == 0) != (seg->root.len == 0))
+        return DAMAGED(err, "segment %llu: height %u with %llu entries", id, seg->height,
+                       (unsigned long long) seg->entry_count);
     int c = slice_compare(seg->min_key, seg->max_key);
-    if (c > 0 || (c == 0 && seg->max_is_exclusive)) return DAMAGED(err, "segment %llu: its bounds are the wrong way round", id);
+    if (c > 0 || (c == 0 && seg->max_is_exclusive))
+        return DAMAGED(err, "segment %llu: its bounds are the wrong way round", id);
     if (seg->extent_count > SEGMENT_EXTENTS_MAX) return DAMAGED(err, "segment %llu: %u extents", id, seg->extent_count);
     for (uint32_t i = 0; i < seg->extent_count; i++) {
         const struct extent *e = &seg->extents[i];
@@ -241,8 +246,9 @@ static void put_segment(struct buf *out, const struct segment_meta *seg) {
     buf_append_varint(out, seg->max_is_exclusive ? SEGMENT_MAX_IS_EXCLUSIVE : 0);
     put_bytes(out, seg->min_key);
     put_bytes(out, seg->max_key);
-    const uint64_t numbers[] = {seg->min_seq,  seg->max_seq,  seg->entry_count, seg->tombstone_count, seg->range_delete_count,
-                                seg->data_len, seg->file_len, seg->large_len,   seg->height};
+    const uint64_t numbers[] = {
+        seg->min_seq,  seg->max_seq,  seg->entry_count, seg->tombstone_count, seg->range_delete_count,
+        seg->data_len, seg->file_len, seg->large_len,   seg->height};
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) buf_append_varint(out, numbers[i]);
     put_ref(out, &seg->root);
     put_ref(out, &seg->filter);
@@ -373,9 +379,7 @@ static status read_section(struct manifest *m, uint64_t tag, struct slice payloa
         m->last_seq = read_number(&r, UINT64_MAX);
         m->next_segment_id = read_number(&r, UINT64_MAX);
         break;
-    case SECTION_SEGMENTS:
-        TRY(read_segments(&r, m, err));
-        break;
+    case SECTION_SEGMENTS: TRY(read_segments(&r, m, err)); break;
     case SECTION_SEQUENCES:
         if (payload.len == 0) return ST_OK;
         m->sequences = slice_of(mem_copy(m->mem, payload.p, payload.len), payload.len);
@@ -389,7 +393,8 @@ static status read_section(struct manifest *m, uint64_t tag, struct slice payloa
         return RAISE(err, ST_UNSUPPORTED, "the manifest has a part (%llu) that this version does not know",
                      (unsigned long long) tag);
     }
-    return r.failed || r.at != r.end ? DAMAGED(err, "part %llu is cut short or too long", (unsigned long long) tag) : ST_OK;
+    return r.failed || r.at != r.end ? DAMAGED(err, "part %llu is cut short or too long", (unsigned long long) tag)
+                                     : ST_OK;
 }
 
 static status read_sections(struct reader *r, struct manifest *m, struct err *err) {
@@ -413,7 +418,8 @@ status manifest_decode(struct slice bytes, struct manifest *out, struct err *err
     struct manifest m;
     if (bytes.len < 8 || get_le32(bytes.p) != MANIFEST_MAGIC) return DAMAGED(err, "it does not begin as one");
     if (get_le32(bytes.p + 4) != MANIFEST_VERSION)
-        return RAISE(err, ST_UNSUPPORTED, "manifest version %u; this version reads %u", get_le32(bytes.p + 4), MANIFEST_VERSION);
+        return RAISE(err, ST_UNSUPPORTED, "manifest version %u; this version reads %u", get_le32(bytes.p + 4),
+                     MANIFEST_VERSION);
     struct reader r = {bytes.p + 8, bytes.p + bytes.len, false};
     manifest_init(&m, out->mem);
     status st = read_sections(&r, &m, err);

@@ -13,14 +13,14 @@
 #include "base/mem.h"
 #include "base/slice.h"
 
-#define UNIT_LEN 4096u     /* space is given out in units of this many bytes */
-#define LEVEL_COUNT 7      /* levels 0 (takes flushes) to 6 (the last) */
+#define UNIT_LEN 4096u /* space is given out in units of this many bytes */
+#define LEVEL_COUNT 7  /* levels 0 (takes flushes) to 6 (the last) */
 #define SEGMENT_EXTENTS_MAX 64
 
 /* A run of units in the file. */
 struct extent {
-    uint64_t at;   /* bytes from the start of the file, a multiple of UNIT_LEN */
-    uint64_t len;  /* bytes, a multiple of UNIT_LEN */
+    uint64_t at;  /* bytes from the start of the file, a multiple of UNIT_LEN */
+    uint64_t len; /* bytes, a multiple of UNIT_LEN */
 };
 
 /* Where a block lies inside its segment and what it must hash to. */
@@ -31,16 +31,17 @@ struct block_ref {
 };
 
 struct segment_meta {
-    uint64_t id;        /* never reused; also the salt of its checksums */
+    uint64_t id; /* never reused; also the salt of its checksums */
     uint32_t level;
-    struct slice min_key, max_key; /* least and greatest user key (inclusive); range deletes widen them: max may then be an exclusive end */
+    struct slice min_key,
+        max_key; /* least and greatest user key (inclusive); range deletes widen them: max may then be an exclusive end */
     bool max_is_exclusive;
     uint64_t min_seq, max_seq;
     uint64_t entry_count, tombstone_count, range_delete_count;
-    uint64_t data_len;   /* key and value bytes before compression */
-    uint64_t file_len;   /* bytes used in the extents */
-    uint64_t large_len;  /* bytes of the extents that its large values own */
-    uint32_t height;     /* 1: the root is a leaf; 0: no entries, range deletes only */
+    uint64_t data_len;  /* key and value bytes before compression */
+    uint64_t file_len;  /* bytes used in the extents */
+    uint64_t large_len; /* bytes of the extents that its large values own */
+    uint32_t height;    /* 1: the root is a leaf; 0: no entries, range deletes only */
     struct block_ref root, filter, range_deletes, large_list; /* len 0: none */
     uint32_t extent_count;
     struct extent *extents;
@@ -48,11 +49,12 @@ struct segment_meta {
 
 struct manifest {
     const struct mem *mem;
-    uint64_t last_seq;        /* everything up to here is in segments */
+    uint64_t last_seq; /* everything up to here is in segments */
     uint64_t next_segment_id;
     size_t segment_count, segment_cap;
-    struct segment_meta *segments; /* keys and extents owned by the manifest; order: level, then level 0 newest first, else by min_key */
-    struct slice sequences;   /* opaque to the manifest: the engine's table of id sequences (key, next), owned */
+    struct segment_meta *
+        segments; /* keys and extents owned by the manifest; order: level, then level 0 newest first, else by min_key */
+    struct slice sequences; /* opaque to the manifest: the engine's table of id sequences (key, next), owned */
 };
 
 void manifest_init(struct manifest *m, const struct mem *mem);

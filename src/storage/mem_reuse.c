@@ -52,7 +52,7 @@ void mem_reuse_trim(struct mem_reuse *r) {
     memset(r->kept, 0, sizeof(r->kept));
     r->kept_len = 0;
     mutex_unlock(&r->mutex);
-    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         for (struct piece *p = kept[class], *next; p != NULL; p = next) {
             next = p->next;
             mem_free(r->below, p, class_len(class));

@@ -44,9 +44,9 @@ struct node {
     uint32_t key_len : 26, height : 6; /* 16 MiB + 16 KiB fits */
     uint32_t value_len : 26, kind : 6;
     struct link {
-        struct node *_Atomic node;  /* NULL: the last */
-        _Atomic uint64_t head;      /* of node, UINT64_MAX when NULL (M5) */
-    } next[];                       /* then key, then value */
+        struct node *_Atomic node; /* NULL: the last */
+        _Atomic uint64_t head;     /* of node, UINT64_MAX when NULL (M5) */
+    } next[];                      /* then key, then value */
 };
 
 struct finger {
@@ -86,7 +86,7 @@ struct memtable {
     _Atomic uint64_t *filter; /* M6; lines of 64 bytes */
     size_t filter_lines;      /* a power of two */
     size_t filter_len;        /* as allocated */
-    struct mutex mutex; /* of fragments */
+    struct mutex mutex;       /* of fragments */
     struct fragments *fragments;
 };
 
@@ -133,7 +133,8 @@ status memtable_reserve(struct memtable *m, size_t entry_count, size_t bytes, st
 }
 
 /* Room for a node; *height is lowered when only a reservation is left to take it from. */
-static status node_alloc(struct memtable *m, size_t key_len, size_t value_len, unsigned *height, struct node **out, struct err *err) {
+static status node_alloc(struct memtable *m, size_t key_len, size_t value_len, unsigned *height, struct node **out,
+                         struct err *err) {
     size_t counted = ENTRY_OVERHEAD + key_len + value_len;
     size_t room = room_len(&m->room);
     if (counted <= m->reserved) {
@@ -252,7 +253,8 @@ static void filter_add(struct memtable *m, struct slice key) {
     _Atomic uint64_t *line = filter_line_of(m, hash);
     for (unsigned i = 0; i < FILTER_PROBES; i++) {
         unsigned bit = (unsigned) (hash >> (28 + 9 * i)) & 511;
-        uint64_t word = atomic_load_explicit(&line[bit >> 6], memory_order_relaxed), with = word | (uint64_t) 1 << (bit & 63);
+        uint64_t word = atomic_load_explicit(&line[bit >> 6], memory_order_relaxed),
+                 with = word | (uint64_t) 1 << (bit & 63);
         if (with != word) atomic_store_explicit(&line[bit >> 6], with, memory_order_relaxed);
     }
 }
@@ -266,7 +268,9 @@ bool memtable_may_contain(const struct memtable *m, uint64_t hash) {
     return true;
 }
 
-bool memtable_has_ranges(const struct memtable *m) { return atomic_load_explicit(&m->has_ranges, memory_order_acquire); }
+bool memtable_has_ranges(const struct memtable *m) {
+    return atomic_load_explicit(&m->has_ranges, memory_order_acquire);
+}
 
 void memtable_prefetch(const struct memtable *m, uint64_t hash) { __builtin_prefetch(filter_line_of(m, hash)); }
 
@@ -374,7 +378,8 @@ status memtable_insert(struct memtable *m, const struct entry *e, struct err *er
     if (e->key.len != 0) memcpy(bytes, e->key.p, e->key.len);
     if (e->value.len != 0) memcpy(bytes + e->key.len, e->value.p, e->value.len);
     if (height > atomic_load_explicit(&m->height, memory_order_relaxed))
-        atomic_store_explicit(&m->height, height, memory_order_relaxed); /* a reader that sees it early finds top's empty links */
+        atomic_store_explicit(&m->height, height,
+                              memory_order_relaxed); /* a reader that sees it early finds top's empty links */
     for (unsigned l = 0; l < height; l++) {
         struct node *prev = f->prev[l];
         struct node *next = atomic_load_explicit(&prev->next[l].node, memory_order_relaxed);
@@ -429,7 +434,8 @@ void memtable_install_ranges(struct memtable *m) {
     m->is_staged = false;
     if (m->staged == NULL) return;
     count_in(m, m->staged_min, m->staged_max);
-    (void) atomic_fetch_add_explicit(&m->used, fragments_used(m->staged) - fragments_used(m->fragments), memory_order_relaxed);
+    (void) atomic_fetch_add_explicit(&m->used, fragments_used(m->staged) - fragments_used(m->fragments),
+                                     memory_order_relaxed);
     mutex_lock(&m->mutex);
     struct fragments *old = m->fragments;
     m->fragments = m->staged; /* M4 */
@@ -503,7 +509,9 @@ uint64_t memtable_estimate(struct memtable *m, struct slice lo, struct slice hi)
     }
 }
 
-uint64_t memtable_entry_count(const struct memtable *m) { return atomic_load_explicit(&m->entry_count, memory_order_relaxed); }
+uint64_t memtable_entry_count(const struct memtable *m) {
+    return atomic_load_explicit(&m->entry_count, memory_order_relaxed);
+}
 size_t memtable_used(const struct memtable *m) { return atomic_load_explicit(&m->used, memory_order_relaxed); }
 uint64_t memtable_min_seq(const struct memtable *m) { return atomic_load_explicit(&m->min_seq, memory_order_relaxed); }
 uint64_t memtable_max_seq(const struct memtable *m) { return atomic_load_explicit(&m->max_seq, memory_order_relaxed); }

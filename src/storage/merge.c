@@ -66,10 +66,10 @@ static status place(struct merge *m, enum place how, struct slice key, uint64_t 
     size_t n = 0;
     for (size_t i = 0; i < m->count; i++) {
         struct source *s = m->sources[i];
-        status st = how == PLACE_GE      ? s->ops->seek_ge(s, key, seq, err)
-                    : how == PLACE_LE    ? s->ops->seek_le(s, key, seq, err)
-                    : how == PLACE_FIRST ? s->ops->first(s, err)
-                                         : s->ops->last(s, err);
+        status st = how == PLACE_GE ? s->ops->seek_ge(s, key, seq, err)
+            : how == PLACE_LE       ? s->ops->seek_le(s, key, seq, err)
+            : how == PLACE_FIRST    ? s->ops->first(s, err)
+                                    : s->ops->last(s, err);
         if (st == ST_OK) m->heap[n++] = (uint32_t) i;
         else if (st != ST_END) return st;
     }
@@ -79,8 +79,12 @@ static status place(struct merge *m, enum place how, struct slice key, uint64_t 
     return n > 0 ? ST_OK : ST_END;
 }
 
-status merge_seek_ge(struct merge *m, struct slice key, uint64_t seq, struct err *err) { return place(m, PLACE_GE, key, seq, err); }
-status merge_seek_le(struct merge *m, struct slice key, uint64_t seq, struct err *err) { return place(m, PLACE_LE, key, seq, err); }
+status merge_seek_ge(struct merge *m, struct slice key, uint64_t seq, struct err *err) {
+    return place(m, PLACE_GE, key, seq, err);
+}
+status merge_seek_le(struct merge *m, struct slice key, uint64_t seq, struct err *err) {
+    return place(m, PLACE_LE, key, seq, err);
+}
 status merge_first(struct merge *m, struct err *err) { return place(m, PLACE_FIRST, SLICE_NONE, 0, err); }
 status merge_last(struct merge *m, struct err *err) { return place(m, PLACE_LAST, SLICE_NONE, 0, err); }
 
@@ -115,7 +119,7 @@ void merge_rest(struct merge *m) {
 struct level_source {
     struct source base;
     const struct mem *mem;
-    struct source *at;    /* cursor over runs[idx], NULL: none */
+    struct source *at; /* cursor over runs[idx], NULL: none */
     size_t idx, count;
     bool fill_cache;
     struct run *runs[];
@@ -204,11 +208,18 @@ static void level_close(struct source *base) {
 }
 
 static const struct source_ops level_ops = {
-    .seek_ge = level_seek_ge, .seek_le = level_seek_le, .first = level_first, .last = level_last,
-    .next = level_next, .prev = level_prev, .rest = level_rest, .close = level_close,
+    .seek_ge = level_seek_ge,
+    .seek_le = level_seek_le,
+    .first = level_first,
+    .last = level_last,
+    .next = level_next,
+    .prev = level_prev,
+    .rest = level_rest,
+    .close = level_close,
 };
 
-status level_source_new(const struct mem *mem, struct run *const *runs, size_t n, bool fill_cache, struct source **out, struct err *err) {
+status level_source_new(const struct mem *mem, struct run *const *runs, size_t n, bool fill_cache, struct source **out,
+                        struct err *err) {
     assert(n > 0);
     struct level_source *s = mem_zalloc(mem, sizeof(*s) + n * sizeof(s->runs[0]));
     if (s == NULL) return RAISE(err, ST_NOMEM, "level cursor");

@@ -17,17 +17,17 @@ struct run;
 struct merge {
     const struct mem *mem;
     struct source **sources;
-    uint32_t *heap;       /* indexes of sources that stand on an entry; [0] is the next one */
+    uint32_t *heap; /* indexes of sources that stand on an entry; [0] is the next one */
     size_t count, cap;
     size_t heap_len;
-    uint32_t runner_up;   /* place in the heap of the second, 0: not known */
+    uint32_t runner_up; /* place in the heap of the second, 0: not known */
     bool is_backward;
 };
 
 void merge_init(struct merge *m, const struct mem *mem);
-void merge_release(struct merge *m);                    /* closes the sources */
+void merge_release(struct merge *m); /* closes the sources */
 status merge_reserve(struct merge *m, size_t count, struct err *err);
-void merge_push(struct merge *m, struct source *s);     /* there is room by merge_reserve; takes it over */
+void merge_push(struct merge *m, struct source *s); /* there is room by merge_reserve; takes it over */
 
 /* Placing: ST_OK and stands, ST_END and stands nowhere, or a failure. */
 status merge_seek_ge(struct merge *m, struct slice key, uint64_t seq, struct err *err);
@@ -43,6 +43,7 @@ static inline bool merge_stands(const struct merge *m) { return m->heap_len > 0;
 static inline const struct entry *merge_at(const struct merge *m) { return &m->sources[m->heap[0]]->at; }
 
 /* The runs [0, n) of a level, which are disjoint and ascending, as one source. The array is copied, the runs are borrowed. */
-status level_source_new(const struct mem *mem, struct run *const *runs, size_t n, bool fill_cache, struct source **out, struct err *err);
+status level_source_new(const struct mem *mem, struct run *const *runs, size_t n, bool fill_cache, struct source **out,
+                        struct err *err);
 
 #endif

@@ -201,7 +201,8 @@ static bool sweep_run(struct fragments *f, struct sweep *w) {
     return true;
 }
 
-status fragments_new(const struct mem *mem, const struct range_delete *ranges, size_t n, struct fragments **out, struct err *err) {
+status fragments_new(const struct mem *mem, const struct range_delete *ranges, size_t n, struct fragments **out,
+                     struct err *err) {
     status st = ST_OK;
     struct sweep w = {.mem = mem};
     struct fragments *f = fragments_alloc(mem);
@@ -266,7 +267,8 @@ uint64_t fragments_cover(const struct fragments *f, struct slice key, uint64_t s
     return newest_seen(&f->list[n - 1], snapshot);
 }
 
-uint64_t fragments_cover_until(const struct fragments *f, struct slice key, uint64_t snapshot, struct slice *from, struct slice *until) {
+uint64_t fragments_cover_until(const struct fragments *f, struct slice key, uint64_t snapshot, struct slice *from,
+                               struct slice *until) {
     *from = *until = SLICE_NONE;
     if (f == NULL || f->count == 0) return 0;
     size_t n = count_from(f, key);

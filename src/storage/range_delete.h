@@ -29,7 +29,8 @@ struct fragment {
 struct fragments; /* reference-counted */
 
 /* From any set of ranges; copies what it keeps. n may be 0. */
-status fragments_new(const struct mem *mem, const struct range_delete *ranges, size_t n, struct fragments **out, struct err *err);
+status fragments_new(const struct mem *mem, const struct range_delete *ranges, size_t n, struct fragments **out,
+                     struct err *err);
 struct fragments *fragments_ref(struct fragments *f);
 void fragments_unref(struct fragments *f);
 size_t fragments_count(const struct fragments *f);
@@ -39,7 +40,8 @@ size_t fragments_used(const struct fragments *f); /* bytes of memory held; f may
 /* The greatest sequence <= snapshot of a range delete that covers key, 0 when none. f may be NULL. */
 uint64_t fragments_cover(const struct fragments *f, struct slice key, uint64_t snapshot);
 /* The same, and the end of the fragment (or the start of the next one) so that a scan can keep the answer while key < *until (len 0: for ever). */
-uint64_t fragments_cover_until(const struct fragments *f, struct slice key, uint64_t snapshot, struct slice *from, struct slice *until);
+uint64_t fragments_cover_until(const struct fragments *f, struct slice key, uint64_t snapshot, struct slice *from,
+                               struct slice *until);
 /* The greatest sequence of any range delete that overlaps [lo, hi); 0 when none. hi.len 0: to the end. */
 uint64_t fragments_max_seq(const struct fragments *f, struct slice lo, struct slice hi);
 

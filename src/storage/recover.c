@@ -115,7 +115,8 @@ static status open_runs(struct lsm *l, struct memtable *active, struct err *err)
         st = run_new(l, meta, &runs[opened], err);
         if (st == ST_OK && meta->large_len > 0 && !l->opts.read_only) {
             st = segment_large_extents(runs[opened]->seg, claim_extent, l, err);
-            if (st != ST_OK && err != NULL && err->st == ST_OK) st = RAISE(err, st, "large values of segment %llu overlap other data", (unsigned long long) meta->id);
+            if (st != ST_OK && err != NULL && err->st == ST_OK)
+                st = RAISE(err, st, "large values of segment %llu overlap other data", (unsigned long long) meta->id);
         }
     }
     if (st == ST_OK) st = version_first(l, active, runs, n, err);
@@ -146,7 +147,8 @@ static status replay_record(void *ctx, uint64_t lsn, struct slice record, struct
     struct batch_totals totals;
     TRY(batch_head(record, &seq, &totals, err));
     if (seq <= l->last_seq) /* 0 too */
-        return RAISE(err, ST_CORRUPT, "the log goes back from sequence %llu to %llu", (unsigned long long) l->last_seq, (unsigned long long) seq);
+        return RAISE(err, ST_CORRUPT, "the log goes back from sequence %llu to %llu", (unsigned long long) l->last_seq,
+                     (unsigned long long) seq);
     struct batch_visitor visitor = {l, replay_range, replay_entry};
     TRY(batch_visit(record, &visitor, err));
     l->last_seq = seq;
@@ -158,7 +160,8 @@ static status replay(struct lsm *l, uint64_t *last_lsn, struct err *err) {
     for (uint32_t i = 0; i < l->head.log_count; i++) ids[i] = l->head.logs[i].id;
     *last_lsn = l->head.replay_lsn;
     if (l->head.log_count == 0) return ST_OK;
-    return wal_replay(l->env, store_path(l->store), l->head.uuid, ids, l->head.log_count, l->head.replay_lsn, replay_record, l, last_lsn, err);
+    return wal_replay(l->env, store_path(l->store), l->head.uuid, ids, l->head.log_count, l->head.replay_lsn,
+                      replay_record, l, last_lsn, err);
 }
 
 /* After the replay: a bulk load's segments have the sequence of its snapshot, which may be that of a record not in any segment yet. */
@@ -171,7 +174,8 @@ static void raise_last_seq(struct lsm *l) {
 static status begin_logging(struct lsm *l, uint64_t last_lsn, struct err *err) {
     struct wal_opts opts = {l->opts.log_file_len, l->opts.log_zero_step};
     TRY(wal_open(l->env, store_path(l->store), l->head.uuid, last_lsn + 1, &opts, &l->wal, err));
-    for (uint32_t i = 0; i < l->head.log_count && l->log_count + 1 < STORE_LOGS_MAX; i++) l->logs[l->log_count++] = (struct listed_log){l->head.logs[i].id, last_lsn};
+    for (uint32_t i = 0; i < l->head.log_count && l->log_count + 1 < STORE_LOGS_MAX; i++)
+        l->logs[l->log_count++] = (struct listed_log){l->head.logs[i].id, last_lsn};
     l->logs[l->log_count++] = (struct listed_log){wal_current_id(l->wal), UINT64_MAX};
     l->active_lsn = last_lsn;
     if (memtable_max_seq(l->active) > 0) return flush_everything(l, err);
@@ -183,7 +187,8 @@ static status begin_logging(struct lsm *l, uint64_t last_lsn, struct err *err) {
 }
 
 static status open_parts(struct lsm *l, const char *path, struct err *err) {
-    struct store_opts store_opts = {l->opts.read_only, l->opts.create, l->opts.exclusive, l->opts.file_len_max / UNIT_LEN};
+    struct store_opts store_opts = {l->opts.read_only, l->opts.create, l->opts.exclusive,
+                                    l->opts.file_len_max / UNIT_LEN};
     uint64_t last_lsn;
     struct memtable *active;
     TRY(store_open(l->env, path, &store_opts, &l->store, &l->manifest, err));
@@ -191,7 +196,8 @@ static status open_parts(struct lsm *l, const char *path, struct err *err) {
     TRY(intents_new(l->mem, &l->intents, err));
     TRY(locks_new(l->mem, l->env, &l->locks, err));
     l->head = *store_head(l->store);
-    l->last_seq = l->manifest.last_seq > 0 ? l->manifest.last_seq : 1; /* 0 is no sequence: a snapshot of nothing has 1 */
+    l->last_seq =
+        l->manifest.last_seq > 0 ? l->manifest.last_seq : 1; /* 0 is no sequence: a snapshot of nothing has 1 */
     atomic_store(&l->next_segment_id, l->manifest.next_segment_id > 0 ? l->manifest.next_segment_id : 1);
     TRY(sequence_decode(l, l->manifest.sequences, err));
     TRY(memtable_new(l->mem, l->opts.memtable_bytes / 64, &active, err));

@@ -14,7 +14,8 @@ void rewrite_begin(struct rewrite *r) {
 }
 
 /* The ranges cut to [lo, hi); hi NULL: to the end. */
-static status clipped_ranges(struct rewrite *r, const struct slice *lo, const struct slice *hi, struct fragments **out, struct err *err) {
+static status clipped_ranges(struct rewrite *r, const struct slice *lo, const struct slice *hi, struct fragments **out,
+                             struct err *err) {
     *out = NULL;
     if (r->range_count == 0) return ST_OK;
     struct range_delete *clipped = mem_alloc(r->l->mem, r->range_count * sizeof(*clipped));
@@ -38,7 +39,8 @@ static status open_writer(struct rewrite *r, struct err *err) {
 
 static status keep_run(struct rewrite *r, const struct segment_meta *meta, struct err *err) {
     void *array = r->runs;
-    if (!mem_grow(r->l->mem, &array, &r->run_cap, r->run_count + 1, sizeof(*r->runs))) return RAISE(err, ST_NOMEM, "segments");
+    if (!mem_grow(r->l->mem, &array, &r->run_cap, r->run_count + 1, sizeof(*r->runs)))
+        return RAISE(err, ST_NOMEM, "segments");
     r->runs = array;
     TRY(run_new(r->l, meta, &r->runs[r->run_count], err));
     r->run_count++;
@@ -103,10 +105,10 @@ void rewrite_release(struct rewrite *r) {
 
 /* What was decided about the newer versions of the present key. */
 struct fold {
-    size_t kept;          /* the stratum in which a version was kept (or known to be hidden) last; NO_STRATUM: none */
-    bool has_sum;         /* adds of stratum `kept` are being summed, not yet written */
+    size_t kept;  /* the stratum in which a version was kept (or known to be hidden) last; NO_STRATUM: none */
+    bool has_sum; /* adds of stratum `kept` are being summed, not yet written */
     uint64_t sum, sum_seq;
-    bool has_written;     /* a version of this key is in the output: no cut */
+    bool has_written; /* a version of this key is in the output: no cut */
 };
 
 /* The stratum of a sequence: the first bound >= seq; bound_count when it is newer than all. */
@@ -132,7 +134,10 @@ static status write_sum(struct rewrite *r, struct fold *f, enum entry_kind kind,
     uint8_t bytes[8];
     put_le64(bytes, f->sum);
     f->has_sum = false;
-    struct entry e = {.key = buf_slice(&r->key), .value = slice_of(bytes, 8), .seq = f->sum_seq, .kind = (uint8_t) kind};
+    struct entry e = {.key = buf_slice(&r->key),
+                      .value = slice_of(bytes, 8),
+                      .seq = f->sum_seq,
+                      .kind = (uint8_t) kind};
     return write(r, f, &e, err);
 }
 
@@ -141,7 +146,8 @@ static status drop(struct rewrite *r, const struct entry *e, struct err *err) {
     struct large_ref ref;
     TRY(large_ref_decode(e->value, &ref, err));
     void *array = r->freed;
-    if (!mem_grow(r->l->mem, &array, &r->freed_cap, r->freed_count + ref.extent_count, sizeof(*r->freed))) return RAISE(err, ST_NOMEM, "extents");
+    if (!mem_grow(r->l->mem, &array, &r->freed_cap, r->freed_count + ref.extent_count, sizeof(*r->freed)))
+        return RAISE(err, ST_NOMEM, "extents");
     r->freed = array;
     for (uint32_t i = 0; i < ref.extent_count; i++) r->freed[r->freed_count++] = ref.extents[i];
     return ST_OK;
@@ -199,7 +205,8 @@ static status fold_all(struct rewrite *r, struct err *err) {
             buf_clear(&r->key);
             if (!buf_append_slice(&r->key, e->key)) return RAISE(err, ST_NOMEM, "key");
             r->has_key = true;
-            if (r->is_cancellable && (++steps & 255) == 0 && atomic_load_explicit(&r->l->is_stopping, memory_order_relaxed))
+            if (r->is_cancellable && (++steps & 255) == 0 &&
+                atomic_load_explicit(&r->l->is_stopping, memory_order_relaxed))
                 return RAISE(err, ST_INTERRUPTED, "the database is being closed");
         }
         TRY(fold_version(r, &f, e, err));

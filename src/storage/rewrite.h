@@ -18,27 +18,27 @@ struct rewrite {
     struct lsm *l;
     struct merge *in;
     uint32_t level;
-    uint64_t cut_len;                  /* bytes on disk at which the next segment begins; 0: never */
-    const uint64_t *bounds;            /* ascending sequences of snapshots_list; none: everything stays */
+    uint64_t cut_len;       /* bytes on disk at which the next segment begins; 0: never */
+    const uint64_t *bounds; /* ascending sequences of snapshots_list; none: everything stays */
     size_t bound_count;
-    const struct fragments *cover;     /* range deletes that hide versions, NULL: none */
-    struct range_delete *ranges;       /* to be carried into the outputs */
+    const struct fragments *cover; /* range deletes that hide versions, NULL: none */
+    struct range_delete *ranges;   /* to be carried into the outputs */
     size_t range_count;
-    bool keeps_large;                  /* no large value is dropped, nor any tombstone (flush) */
+    bool keeps_large; /* no large value is dropped, nor any tombstone (flush) */
     /* Can a version of [lo, hi] older than seq lie outside the input? NULL: it can. */
     bool (*has_older)(void *ctx, struct slice lo, struct slice hi, uint64_t seq);
     void *ctx;
-    bool is_cancellable;               /* ST_INTERRUPTED when the database is being closed */
+    bool is_cancellable; /* ST_INTERRUPTED when the database is being closed */
 
     /* What came of it. */
     struct run **runs;
     size_t run_count, run_cap;
-    struct extent *freed;              /* large values dropped */
+    struct extent *freed; /* large values dropped */
     size_t freed_count, freed_cap;
 
     /* Private. */
     struct segment_writer *writer;
-    struct buf key, cut_lo;            /* the key being folded; where the present output begins */
+    struct buf key, cut_lo; /* the key being folded; where the present output begins */
     bool has_cut_lo, has_key;
 };
 

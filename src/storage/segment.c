@@ -17,7 +17,8 @@ status segment_damaged(const struct segment *s, uint64_t at, const char *what, s
 status segment_read(struct segment *s, uint64_t at, void *p, uint32_t len, struct err *err) {
     uint8_t *to = p;
     uint64_t start = 0; /* of the extent, in the segment */
-    if (at > s->meta.file_len || len > s->meta.file_len - at) return segment_damaged(s, at, "a reference past its end", err);
+    if (at > s->meta.file_len || len > s->meta.file_len - at)
+        return segment_damaged(s, at, "a reference past its end", err);
     for (uint32_t i = 0; i < s->meta.extent_count && len > 0; i++) {
         struct extent e = s->meta.extents[i];
         if (at < start + e.len) {
@@ -114,8 +115,8 @@ status segment_make_block(struct segment *s, const struct block_ref *ref, enum b
     return ST_OK;
 }
 
-status segment_pin_cached(struct segment *s, const struct block_ref *ref, enum block_type type, struct cached_block **out,
-                          struct err *err) {
+status segment_pin_cached(struct segment *s, const struct block_ref *ref, enum block_type type,
+                          struct cached_block **out, struct err *err) {
     struct cached_block *b = cache_pin(s->cache, s->meta.id, ref->at);
     if (b != NULL && b->p[0] != (uint8_t) type) {
         cache_unpin(s->cache, b);
@@ -125,8 +126,10 @@ status segment_pin_cached(struct segment *s, const struct block_ref *ref, enum b
     return ST_OK;
 }
 
-struct cached_block *segment_publish(struct segment *s, const struct block_ref *ref, enum block_type type, struct cached_block *b) {
-    struct cached_block *kept = cache_insert(s->cache, s->meta.id, ref->at, b, type == BLOCK_LEAF ? CACHE_LEAF : CACHE_INNER);
+struct cached_block *segment_publish(struct segment *s, const struct block_ref *ref, enum block_type type,
+                                     struct cached_block *b) {
+    struct cached_block *kept =
+        cache_insert(s->cache, s->meta.id, ref->at, b, type == BLOCK_LEAF ? CACHE_LEAF : CACHE_INNER);
     assert(kept->p[0] == (uint8_t) type || kept != b);
     return kept;
 }
@@ -176,7 +179,8 @@ static status check_meta(const struct segment *s, struct err *err) {
         room += m->extents[i].len;
     }
     if (m->file_len > room) return segment_damaged(s, 0, "it is longer than its extents", err);
-    if (m->height > SEGMENT_HEIGHT_MAX || (m->height == 0) != (m->root.len == 0) || (m->height == 0) != (m->entry_count == 0)) {
+    if (m->height > SEGMENT_HEIGHT_MAX || (m->height == 0) != (m->root.len == 0) ||
+        (m->height == 0) != (m->entry_count == 0)) {
         return segment_damaged(s, 0, "impossible height", err);
     }
     const struct block_ref *refs[] = {&m->root, &m->filter, &m->range_deletes, &m->large_list};
@@ -191,7 +195,8 @@ static status copy_meta(struct segment *s, const struct segment_meta *from, stru
     *m = *from;
     m->min_key.p = mem_copy(s->mem, from->min_key.p, from->min_key.len);
     m->max_key.p = mem_copy(s->mem, from->max_key.p, from->max_key.len);
-    m->extents = from->extent_count != 0 ? mem_copy(s->mem, from->extents, from->extent_count * sizeof(struct extent)) : NULL;
+    m->extents =
+        from->extent_count != 0 ? mem_copy(s->mem, from->extents, from->extent_count * sizeof(struct extent)) : NULL;
     if (m->min_key.p != NULL && m->max_key.p != NULL && (m->extents != NULL || m->extent_count == 0)) return ST_OK;
     return RAISE(err, ST_NOMEM, "out of memory for opening a segment");
 }
@@ -277,7 +282,9 @@ void segment_unref(struct segment *s) {
 void segment_drop(struct segment *s) { atomic_store(&s->is_dropped, true); }
 
 const struct segment_meta *segment_meta(const struct segment *s) { return &s->meta; }
-struct fragments *segment_range_deletes(struct segment *s) { return s->range_deletes; }
+struct fragments *segment_range_deletes(struct segment *s) {
+    return s->range_deletes;
+}
 
 /* ---- point reads ---- */
 
@@ -313,7 +320,8 @@ void segment_prefetch_filter(const struct segment *s, uint64_t hash) {
     if (s->filter.lines != NULL) __builtin_prefetch(filter_line(&s->filter, hash));
 }
 
-status segment_find_leaf(struct segment *s, struct slice key, uint64_t snapshot, struct cached_block **leaf, struct err *err) {
+status segment_find_leaf(struct segment *s, struct slice key, uint64_t snapshot, struct cached_block **leaf,
+                         struct err *err) {
     *leaf = NULL;
     if (s->meta.height == 0 || key.len == 0) return ST_OK;
     TRY(find_leaf(s, key, snapshot, leaf, err));
@@ -363,7 +371,9 @@ status segment_get(struct segment *s, struct slice key, uint64_t snapshot, struc
 
 /* ---- estimates ---- */
 
-struct rank { uint64_t entries, bytes; };
+struct rank {
+    uint64_t entries, bytes;
+};
 
 /* How much of child idx lies before key, in 1/1024, judged by the separators on both sides. */
 static uint64_t interpolate(const struct inner *n, uint32_t idx, struct slice key) {
@@ -431,7 +441,8 @@ status segment_estimate(struct segment *s, struct slice lo, struct slice hi, uin
 
 /* ---- large values ---- */
 
-status segment_large_extents(struct segment *s, status (*visit)(void *ctx, struct extent e), void *ctx, struct err *err) {
+status segment_large_extents(struct segment *s, status (*visit)(void *ctx, struct extent e), void *ctx,
+                             struct err *err) {
     struct buf list;
     uint32_t count;
     status st = ST_OK;

@@ -37,21 +37,22 @@ status large_write(struct store *store, struct slice value, struct large_ref *ou
 status large_read(struct store *store, const struct large_ref *ref, uint8_t *p, struct err *err);
 
 struct segment_opts {
-    uint32_t leaf_len;             /* target bytes of a leaf before compression, default 16 KiB */
+    uint32_t leaf_len; /* target bytes of a leaf before compression, default 16 KiB */
     enum compression compression;
-    uint32_t filter_bits_per_key;  /* default 10; 0: no filter */
+    uint32_t filter_bits_per_key; /* default 10; 0: no filter */
 };
 
 /* --- writing --- */
 struct segment_writer;
 
 /* Starts segment `id` at `level`. Space is taken in steps and the rest forfeited at the end. */
-status segment_writer_new(struct store *store, const struct mem *mem, const struct segment_opts *opts, uint64_t id, uint32_t level, struct segment_writer **out, struct err *err);
+status segment_writer_new(struct store *store, const struct mem *mem, const struct segment_opts *opts, uint64_t id,
+                          uint32_t level, struct segment_writer **out, struct err *err);
 /* Entries strictly ascend by entry_compare. ENTRY_LARGE: value is an encoded large_ref, and the segment owns its extents from now on. */
 status segment_writer_add(struct segment_writer *w, const struct entry *e, struct err *err);
 /* The range deletes of the segment, already cut to its bounds. At most once, before finish. */
 status segment_writer_range_deletes(struct segment_writer *w, const struct fragments *f, struct err *err);
-uint64_t segment_writer_len(const struct segment_writer *w);   /* bytes written so far, on disk */
+uint64_t segment_writer_len(const struct segment_writer *w); /* bytes written so far, on disk */
 uint64_t segment_writer_entry_count(const struct segment_writer *w);
 /* Writes parents, filter and lists; *meta is filled (keys and extents allocated with `mem`; release with segment_meta_release). An empty writer gives a meta with
  * entry_count 0 and no extents. Frees the writer. */
@@ -64,7 +65,8 @@ void segment_meta_release(const struct mem *mem, struct segment_meta *meta);
 struct segment; /* reference-counted, shared by threads */
 
 /* Loads filter and range deletes (both stay in memory while it is open); checks them. Copies the meta. */
-status segment_open(struct store *store, struct cache *cache, const struct mem *mem, const struct segment_meta *meta, struct segment **out, struct err *err);
+status segment_open(struct store *store, struct cache *cache, const struct mem *mem, const struct segment_meta *meta,
+                    struct segment **out, struct err *err);
 struct segment *segment_ref(struct segment *s);
 void segment_unref(struct segment *s);
 /* The segment has left the tree: its blocks leave the cache with its last reference. */
@@ -74,17 +76,19 @@ struct fragments *segment_range_deletes(struct segment *s); /* borrowed, may be 
 
 /* False: no version of key is in this segment. */
 bool segment_may_contain(const struct segment *s, struct slice key);
-uint64_t segment_filter_hash(struct slice key);                        /* so that one hash serves many segments */
+uint64_t segment_filter_hash(struct slice key); /* so that one hash serves many segments */
 bool segment_may_contain_hash(const struct segment *s, uint64_t hash);
 
 /* The newest version of key with sequence <= snapshot; ST_NOT_FOUND when none. Does not ask the filter: callers do, before. entry->value points into *pin, a pinned cache block that the
  * caller unpins (cache_unpin); entry->key is the caller's key. */
-status segment_get(struct segment *s, struct slice key, uint64_t snapshot, struct entry *out, struct cached_block **pin, struct err *err);
+status segment_get(struct segment *s, struct slice key, uint64_t snapshot, struct entry *out, struct cached_block **pin,
+                   struct err *err);
 
 /* segment_get in steps, for a reader that overlaps the waits of many keys (storage/lookup_many.c). */
 void segment_prefetch_filter(const struct segment *s, uint64_t hash);
 /* Pins the leaf that (key, snapshot) leads to. ST_OK with *leaf NULL when the segment has no entries. */
-status segment_find_leaf(struct segment *s, struct slice key, uint64_t snapshot, struct cached_block **leaf, struct err *err);
+status segment_find_leaf(struct segment *s, struct slice key, uint64_t snapshot, struct cached_block **leaf,
+                         struct err *err);
 /* Asks for what the search in a pinned leaf reads behind its header. */
 void segment_prefetch_search(const struct cached_block *leaf);
 /* Asks for the entry that segment_get_in will read. */
@@ -96,10 +100,12 @@ status segment_get_in(const struct cached_block *leaf, struct slice key, uint64_
 status segment_cursor(struct segment *s, bool fill_cache, struct source **out, struct err *err);
 
 /* About how many entries and bytes lie in [lo, hi) (hi.len 0: to the end), from the counts in the parents. Reads inner blocks only. */
-status segment_estimate(struct segment *s, struct slice lo, struct slice hi, uint64_t *entries, uint64_t *bytes, struct err *err);
+status segment_estimate(struct segment *s, struct slice lo, struct slice hi, uint64_t *entries, uint64_t *bytes,
+                        struct err *err);
 
 /* Calls `visit` with every large extent that the segment owns. */
-status segment_large_extents(struct segment *s, status (*visit)(void *ctx, struct extent e), void *ctx, struct err *err);
+status segment_large_extents(struct segment *s, status (*visit)(void *ctx, struct extent e), void *ctx,
+                             struct err *err);
 
 /* Reads every block past the cache: checksums, order within and across blocks, counts, bounds, filter membership, large values. Calls `found` for each fault (text names segment and place). */
 status segment_check(struct segment *s, void (*found)(void *ctx, const char *text), void *ctx, struct err *err);

@@ -11,13 +11,13 @@ struct check {
     struct segment *s;
     void (*found)(void *ctx, const char *text);
     void *ctx;
-    struct buf last_key;     /* the entry before, in any leaf */
+    struct buf last_key; /* the entry before, in any leaf */
     uint64_t last_seq;
     bool has_last;
-    struct buf bound;        /* the separator passed last: entries are not smaller */
+    struct buf bound; /* the separator passed last: entries are not smaller */
     uint64_t bound_seq;
     bool has_bound;
-    uint64_t leaf_end;       /* in the segment */
+    uint64_t leaf_end; /* in the segment */
     uint64_t entry_count, tombstone_count, data_len, large_len;
     struct buf key;
 };
@@ -28,7 +28,8 @@ static void __attribute__((format(printf, 3, 4))) report(struct check *c, uint64
     va_start(ap, fmt);
     (void) vsnprintf(what, sizeof(what), fmt, ap);
     va_end(ap);
-    (void) snprintf(text, sizeof(text), "segment %llu is damaged at %llu: %s", (unsigned long long) c->s->meta.id, (unsigned long long) at, what);
+    (void) snprintf(text, sizeof(text), "segment %llu is damaged at %llu: %s", (unsigned long long) c->s->meta.id,
+                    (unsigned long long) at, what);
     c->found(c->ctx, text);
 }
 
@@ -67,11 +68,14 @@ static status check_large(struct check *c, const struct block_ref *ref, struct s
 
 static status check_entry(struct check *c, const struct block_ref *ref, const struct entry *e, struct err *err) {
     const struct segment_meta *m = &c->s->meta;
-    if (c->has_last && entry_compare(buf_slice(&c->last_key), c->last_seq, e->key, e->seq) >= 0) report(c, ref->at, "entries out of order");
-    if (c->has_bound && entry_compare(buf_slice(&c->bound), c->bound_seq, e->key, e->seq) > 0) report(c, ref->at, "an entry before its separator");
+    if (c->has_last && entry_compare(buf_slice(&c->last_key), c->last_seq, e->key, e->seq) >= 0)
+        report(c, ref->at, "entries out of order");
+    if (c->has_bound && entry_compare(buf_slice(&c->bound), c->bound_seq, e->key, e->seq) > 0)
+        report(c, ref->at, "an entry before its separator");
     if (e->seq < m->min_seq || e->seq > m->max_seq) report(c, ref->at, "a sequence out of the segment's bounds");
     int top = slice_compare(e->key, m->max_key);
-    if (slice_compare(e->key, m->min_key) < 0 || top > 0 || (top == 0 && m->max_is_exclusive)) report(c, ref->at, "a key out of the segment's bounds");
+    if (slice_compare(e->key, m->min_key) < 0 || top > 0 || (top == 0 && m->max_is_exclusive))
+        report(c, ref->at, "a key out of the segment's bounds");
     if (!segment_may_contain(c->s, e->key)) report(c, ref->at, "a key that the filter denies");
     c->has_bound = false; /* holds for what follows, by the order */
     c->has_last = true;
@@ -92,7 +96,8 @@ static status check_leaf(struct check *c, const struct block_ref *ref, const str
     for (uint32_t i = 0; i < l->count; i++) {
         struct leaf_entry e;
         leaf_read(l, i, &e);
-        if (!keep(&c->key, (struct slice){(const uint8_t *) l + l->prefix_at, l->prefix_len}) || !buf_append(&c->key, e.suffix, e.suffix_len)) {
+        if (!keep(&c->key, (struct slice){(const uint8_t *) l + l->prefix_at, l->prefix_len}) ||
+            !buf_append(&c->key, e.suffix, e.suffix_len)) {
             return RAISE(err, ST_NOMEM, "out of memory for a key");
         }
         struct entry entry = {buf_slice(&c->key), {e.suffix + e.suffix_len, e.value_len}, e.seq, e.kind};
@@ -104,7 +109,8 @@ static status check_leaf(struct check *c, const struct block_ref *ref, const str
 /* ---- blocks ---- */
 
 /* Reads a leaf or inner block afresh. *out stays NULL when it cannot be read, which is reported. */
-static status read_block(struct check *c, const struct block_ref *ref, enum block_type type, struct cached_block **out, struct err *err) {
+static status read_block(struct check *c, const struct block_ref *ref, enum block_type type, struct cached_block **out,
+                         struct err *err) {
     struct err e = ERR_INIT;
     *out = NULL;
     if (ref->at > c->s->meta.file_len || ref->len > c->s->meta.file_len - ref->at) {
@@ -122,10 +128,12 @@ static status read_block(struct check *c, const struct block_ref *ref, enum bloc
 static status check_block(struct check *c, const struct block_ref *ref, uint32_t height, struct err *err);
 
 /* Checks the separator before child idx, then makes it the bound of what follows. */
-static status pass_separator(struct check *c, const struct block_ref *ref, const struct inner *n, uint32_t idx, struct err *err) {
+static status pass_separator(struct check *c, const struct block_ref *ref, const struct inner *n, uint32_t idx,
+                             struct err *err) {
     uint64_t seq;
     struct slice suffix = inner_separator(n, idx, &seq);
-    if (!keep(&c->bound, inner_prefix(n)) || !buf_append_slice(&c->bound, suffix)) return RAISE(err, ST_NOMEM, "out of memory for a separator");
+    if (!keep(&c->bound, inner_prefix(n)) || !buf_append_slice(&c->bound, suffix))
+        return RAISE(err, ST_NOMEM, "out of memory for a separator");
     c->bound_seq = seq;
     c->has_bound = true;
     if (c->has_last && entry_compare(buf_slice(&c->last_key), c->last_seq, buf_slice(&c->bound), seq) >= 0) {
@@ -134,7 +142,8 @@ static status pass_separator(struct check *c, const struct block_ref *ref, const
     return ST_OK;
 }
 
-static status check_inner(struct check *c, const struct block_ref *ref, const struct inner *n, uint32_t height, struct err *err) {
+static status check_inner(struct check *c, const struct block_ref *ref, const struct inner *n, uint32_t height,
+                          struct err *err) {
     for (uint32_t i = 0; i < n->count; i++) {
         uint64_t entries = c->entry_count, bytes = c->data_len;
         struct block_ref child = inner_ref(n, i);
@@ -177,7 +186,8 @@ static status check_payload(struct check *c, const struct block_ref *ref, enum b
     if (st == ST_OK && type == BLOCK_RANGE_DELETES) {
         struct fragments *f = NULL;
         st = fragments_decode(c->s->mem, buf_slice(&payload), &f, &e);
-        if (st == ST_OK && fragments_count(f) != c->s->meta.range_delete_count) report(c, ref->at, "a wrong number of range deletes");
+        if (st == ST_OK && fragments_count(f) != c->s->meta.range_delete_count)
+            report(c, ref->at, "a wrong number of range deletes");
         fragments_unref(f);
     }
     buf_release(&payload);
@@ -197,8 +207,8 @@ static status check_large_list(struct check *c, struct err *err) {
     status st = segment_large_extents(c->s, sum_extent, &listed, &e);
     if (st != ST_OK) return report_failure(c, st, &e, err);
     if (listed != c->large_len || listed != c->s->meta.large_len) {
-        report(c, c->s->meta.large_list.at, "%llu bytes of large values are listed, %llu are referred to", (unsigned long long) listed,
-               (unsigned long long) c->large_len);
+        report(c, c->s->meta.large_list.at, "%llu bytes of large values are listed, %llu are referred to",
+               (unsigned long long) listed, (unsigned long long) c->large_len);
     }
     return ST_OK;
 }
@@ -206,7 +216,8 @@ static status check_large_list(struct check *c, struct err *err) {
 static void check_totals(struct check *c) {
     const struct segment_meta *m = &c->s->meta;
     if (c->entry_count != m->entry_count) {
-        report(c, 0, "%llu entries instead of %llu", (unsigned long long) c->entry_count, (unsigned long long) m->entry_count);
+        report(c, 0, "%llu entries instead of %llu", (unsigned long long) c->entry_count,
+               (unsigned long long) m->entry_count);
     }
     if (c->tombstone_count != m->tombstone_count) report(c, 0, "a wrong number of tombstones");
     if (c->data_len != m->data_len) report(c, 0, "a wrong number of bytes");

@@ -28,20 +28,20 @@ struct step {
 };
 
 struct segment_cursor {
-    struct source source;  /* first */
+    struct source source; /* first */
     struct segment *segment;
     const struct leaf *leaf;
     uint32_t idx;
-    uint8_t *key;          /* prefix, then the suffix of the entry */
+    uint8_t *key; /* prefix, then the suffix of the entry */
     size_t key_cap;
     bool fill_cache;
-    uint32_t sequential;   /* leaves entered from their left neighbour since the last seek */
-    uint32_t depth;        /* inner blocks on the way to a leaf: height - 1 */
+    uint32_t sequential; /* leaves entered from their left neighbour since the last seek */
+    uint32_t depth;      /* inner blocks on the way to a leaf: height - 1 */
     struct cached_block *leaf_pin;
-    uint8_t *run;          /* RUN_LEN bytes, NULL before its first use */
-    uint64_t run_at;       /* in the segment */
+    uint8_t *run;    /* RUN_LEN bytes, NULL before its first use */
+    uint64_t run_at; /* in the segment */
     uint32_t run_len;
-    uint32_t ahead_len;    /* of the next run */
+    uint32_t ahead_len; /* of the next run */
     struct step path[SEGMENT_HEIGHT_MAX];
 };
 
@@ -162,7 +162,8 @@ static inline void show_entry(struct segment_cursor *c) {
     } else {
         uint8_t *to = c->key + l->prefix_len;
         memcpy(to, e.suffix, LEAF_SLACK_LEN); /* L4; most suffixes are shorter than that */
-        if (e.suffix_len > LEAF_SLACK_LEN) memcpy(to + LEAF_SLACK_LEN, e.suffix + LEAF_SLACK_LEN, e.suffix_len - LEAF_SLACK_LEN);
+        if (e.suffix_len > LEAF_SLACK_LEN)
+            memcpy(to + LEAF_SLACK_LEN, e.suffix + LEAF_SLACK_LEN, e.suffix_len - LEAF_SLACK_LEN);
         at->key = (struct slice){c->key, l->prefix_len + e.suffix_len};
     }
     at->value = (struct slice){e.suffix + e.suffix_len, e.value_len};

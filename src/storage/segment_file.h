@@ -11,15 +11,16 @@
 
 struct segment {
     _Atomic uint32_t refs;
-    _Atomic bool is_dropped;              /* its blocks leave the cache with the last reference */
+    _Atomic bool is_dropped; /* its blocks leave the cache with the last reference */
     struct store *store;
     struct cache *cache;
     const struct mem *mem;
-    struct segment_meta meta;             /* owned */
-    struct filter filter;                 /* points into filter_pin */
-    struct cached_block *filter_pin;      /* pinned while open, so that it counts as cache; NULL: no filter */
-    struct fragments *range_deletes;      /* NULL: none */
-    _Atomic(struct cached_block *) root;  /* pinned from its first use, so that a get touches no shared counter of the hottest block */
+    struct segment_meta meta;        /* owned */
+    struct filter filter;            /* points into filter_pin */
+    struct cached_block *filter_pin; /* pinned while open, so that it counts as cache; NULL: no filter */
+    struct fragments *range_deletes; /* NULL: none */
+    _Atomic(struct cached_block *)
+        root; /* pinned from its first use, so that a get touches no shared counter of the hottest block */
 };
 
 /* Raises ST_CORRUPT with the place. */
@@ -42,16 +43,19 @@ status segment_make_block(struct segment *s, const struct block_ref *ref, enum b
 status segment_load(struct segment *s, const struct block_ref *ref, enum block_type type, bool fill_cache,
                     struct cached_block **out, struct err *err);
 /* The block from the cache, pinned; NULL when it is not there. ST_CORRUPT when it is of another type. */
-status segment_pin_cached(struct segment *s, const struct block_ref *ref, enum block_type type, struct cached_block **out,
-                          struct err *err);
-struct cached_block *segment_publish(struct segment *s, const struct block_ref *ref, enum block_type type, struct cached_block *b);
+status segment_pin_cached(struct segment *s, const struct block_ref *ref, enum block_type type,
+                          struct cached_block **out, struct err *err);
+struct cached_block *segment_publish(struct segment *s, const struct block_ref *ref, enum block_type type,
+                                     struct cached_block *b);
 /* The root, kept by the segment: do not unpin it. The segment must have entries. */
 status segment_root(struct segment *s, struct cached_block **out, struct err *err);
 
 static inline enum block_type segment_root_type(const struct segment *s) {
     return s->meta.height == 1 ? BLOCK_LEAF : BLOCK_INNER;
 }
-static inline const struct leaf *block_leaf(const struct cached_block *b) { return (const struct leaf *) (const void *) b->p; }
+static inline const struct leaf *block_leaf(const struct cached_block *b) {
+    return (const struct leaf *) (const void *) b->p;
+}
 static inline const struct inner *block_inner(const struct cached_block *b) {
     return (const struct inner *) (const void *) b->p;
 }

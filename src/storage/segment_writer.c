@@ -26,25 +26,25 @@ struct segment_writer {
     struct store *store;
     const struct mem *mem;
     struct segment_opts opts;
-    status st;                     /* the first failure */
-    struct segment_meta meta;      /* id, level, counts and references so far */
+    status st;                /* the first failure */
+    struct segment_meta meta; /* id, level, counts and references so far */
     struct block_packer packer;
-    struct leaf_builder leaf;      /* not empty once an entry was added: its last entry is the last of all */
+    struct leaf_builder leaf; /* not empty once an entry was added: its last entry is the last of all */
     struct inner_builder levels[SEGMENT_HEIGHT_MAX];
-    uint32_t level_count;          /* that have had a child */
-    struct buf separator;          /* the key before the leaf that is being built */
+    uint32_t level_count; /* that have had a child */
+    struct buf separator; /* the key before the leaf that is being built */
     uint64_t separator_seq;
-    struct buf payload;            /* of the block that is being packed */
+    struct buf payload; /* of the block that is being packed */
     struct buf first_key;
-    uint64_t *hashes;              /* of distinct keys, for the filter */
+    uint64_t *hashes; /* of distinct keys, for the filter */
     size_t hash_count, hash_cap;
     struct buf large_list;
     struct fragments *range_deletes;
-    struct buf out;                /* packed, not yet written */
-    uint64_t written_len;          /* in the extents; the segment so far is this and `out` */
+    struct buf out;       /* packed, not yet written */
+    uint64_t written_len; /* in the extents; the segment so far is this and `out` */
     struct extent extents[SEGMENT_EXTENTS_MAX];
     uint32_t extent_count;
-    uint64_t room_len;             /* of all extents */
+    uint64_t room_len; /* of all extents */
 };
 
 static uint64_t min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
@@ -56,8 +56,9 @@ status segment_writer_new(struct store *store, const struct mem *mem, const stru
     if (w == NULL) return RAISE(err, ST_NOMEM, "out of memory for writing a segment");
     w->store = store;
     w->mem = mem;
-    w->opts = opts != NULL ? *opts
-                           : (struct segment_opts){.compression = COMPRESS_LZ4, .filter_bits_per_key = FILTER_BITS_PER_KEY};
+    w->opts = opts != NULL
+        ? *opts
+        : (struct segment_opts){.compression = COMPRESS_LZ4, .filter_bits_per_key = FILTER_BITS_PER_KEY};
     if (w->opts.leaf_len == 0) w->opts.leaf_len = LEAF_LEN;
     if (w->opts.leaf_len > LEAF_LEN_MAX) w->opts.leaf_len = LEAF_LEN_MAX;
     w->meta = (struct segment_meta){.id = id, .level = level, .min_seq = SEQ_MAX};
@@ -153,7 +154,8 @@ static status flush(struct segment_writer *w, size_t len, struct err *err) {
 }
 
 static status append_out(struct segment_writer *w, struct slice bytes, struct err *err) {
-    if (w->out.cap == 0 && !buf_reserve(&w->out, WRITE_LEN)) return RAISE(err, ST_NOMEM, "out of memory for writing a segment");
+    if (w->out.cap == 0 && !buf_reserve(&w->out, WRITE_LEN))
+        return RAISE(err, ST_NOMEM, "out of memory for writing a segment");
     while (bytes.len > 0) {
         size_t n = (size_t) min_u64(bytes.len, WRITE_LEN - w->out.len);
         (void) buf_append(&w->out, bytes.p, n);
@@ -165,7 +167,8 @@ static status append_out(struct segment_writer *w, struct slice bytes, struct er
 }
 
 /* Packs w->payload and sends it on its way. */
-static status write_block(struct segment_writer *w, enum block_type type, uint32_t item_count, struct block_ref *ref, struct err *err) {
+static status write_block(struct segment_writer *w, enum block_type type, uint32_t item_count, struct block_ref *ref,
+                          struct err *err) {
     struct slice block;
     uint64_t at = segment_writer_len(w);
     TRY(block_pack(&w->packer, type, item_count, buf_slice(&w->payload), w->meta.id, ref, &block, err));
@@ -175,8 +178,8 @@ static status write_block(struct segment_writer *w, enum block_type type, uint32
 
 /* ---- the tree ---- */
 
-static status add_child(struct segment_writer *w, uint32_t level, const struct separator *sep, const struct block_ref *ref,
-                        uint64_t entry_count, uint64_t data_len, struct err *err);
+static status add_child(struct segment_writer *w, uint32_t level, const struct separator *sep,
+                        const struct block_ref *ref, uint64_t entry_count, uint64_t data_len, struct err *err);
 
 /* Writes the inner block that is being built at `level` and gives it to the level above. */
 static status close_inner(struct segment_writer *w, uint32_t level, struct err *err) {
@@ -190,8 +193,8 @@ static status close_inner(struct segment_writer *w, uint32_t level, struct err *
     return ST_OK;
 }
 
-static status add_child(struct segment_writer *w, uint32_t level, const struct separator *sep, const struct block_ref *ref,
-                        uint64_t entry_count, uint64_t data_len, struct err *err) {
+static status add_child(struct segment_writer *w, uint32_t level, const struct separator *sep,
+                        const struct block_ref *ref, uint64_t entry_count, uint64_t data_len, struct err *err) {
     if (level + 1 >= SEGMENT_HEIGHT_MAX) return RAISE(err, ST_TOO_LARGE, "a segment has grown too high");
     if (inner_builder_is_full(&w->levels[level])) TRY(close_inner(w, level, err));
     if (level >= w->level_count) w->level_count = level + 1;
@@ -233,8 +236,8 @@ static status close_tree(struct segment_writer *w, struct err *err) {
 /* ---- entries ---- */
 
 static status check_entry(const struct segment_writer *w, const struct entry *e, struct err *err) {
-    if (e->key.len == 0 || e->key.len > KV_KEY_LEN_MAX || e->value.len > VALUE_LEN_MAX || e->kind < ENTRY_PUT || e->kind > ENTRY_LARGE ||
-        (e->kind == ENTRY_DELETE && e->value.len != 0)) {
+    if (e->key.len == 0 || e->key.len > KV_KEY_LEN_MAX || e->value.len > VALUE_LEN_MAX || e->kind < ENTRY_PUT ||
+        e->kind > ENTRY_LARGE || (e->kind == ENTRY_DELETE && e->value.len != 0)) {
         return RAISE(err, ST_INVALID, "an entry that a segment cannot hold");
     }
     uint32_t n = w->leaf.count;
@@ -272,7 +275,8 @@ static status add_entry(struct segment_writer *w, const struct entry *e, struct 
     TRY(check_entry(w, e, err));
     if (w->opts.filter_bits_per_key != 0) TRY(add_hash(w, e->key, err));
     if (e->kind == ENTRY_LARGE) TRY(own_large(w, e->value, err));
-    if (w->leaf.count == 0 && !buf_append_slice(&w->first_key, e->key)) return RAISE(err, ST_NOMEM, "out of memory for a key");
+    if (w->leaf.count == 0 && !buf_append_slice(&w->first_key, e->key))
+        return RAISE(err, ST_NOMEM, "out of memory for a key");
     if (w->leaf.count > 0 && leaf_builder_len_with(&w->leaf, e) > w->opts.leaf_len) TRY(close_leaf(w, e, err));
     TRY(leaf_builder_add(&w->leaf, e, err));
     m->entry_count++;
@@ -292,7 +296,10 @@ status segment_writer_range_deletes(struct segment_writer *w, const struct fragm
     (void) err;
     assert(w->range_deletes == NULL);
     if (f == NULL || fragments_count(f) == 0) return ST_OK;
-    union { const struct fragments *borrowed; struct fragments *shared; } u = {f}; /* only the count changes */
+    union {
+        const struct fragments *borrowed;
+        struct fragments *shared;
+    } u = {f}; /* only the count changes */
     w->range_deletes = fragments_ref(u.shared);
     return ST_OK;
 }
@@ -324,7 +331,8 @@ static status write_range_deletes(struct segment_writer *w, struct err *err) {
 static status write_large_list(struct segment_writer *w, struct err *err) {
     if (w->large_list.len == 0) return ST_OK;
     buf_clear(&w->payload);
-    if (!buf_append_slice(&w->payload, buf_slice(&w->large_list))) return RAISE(err, ST_NOMEM, "out of memory for a list of large values");
+    if (!buf_append_slice(&w->payload, buf_slice(&w->large_list)))
+        return RAISE(err, ST_NOMEM, "out of memory for a list of large values");
     return write_block(w, BLOCK_LARGE_LIST, 0, &w->meta.large_list, err);
 }
 
@@ -397,7 +405,10 @@ out:
 }
 
 void segment_meta_release(const struct mem *mem, struct segment_meta *meta) {
-    union { const uint8_t *p; uint8_t *owned; } min_key = {meta->min_key.p}, max_key = {meta->max_key.p};
+    union {
+        const uint8_t *p;
+        uint8_t *owned;
+    } min_key = {meta->min_key.p}, max_key = {meta->max_key.p};
     mem_free(mem, min_key.owned, meta->min_key.len);
     mem_free(mem, max_key.owned, meta->max_key.len);
     mem_free(mem, meta->extents, meta->extent_count * sizeof(struct extent));

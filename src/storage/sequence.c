@@ -13,7 +13,7 @@
 #define BLOCK 1024 /* numbers reserved at a time beyond those asked for */
 
 struct sequence {
-    struct slice key;       /* owned */
+    struct slice key;        /* owned */
     uint64_t next, reserved; /* [next, reserved) may be given */
 };
 
@@ -33,7 +33,8 @@ static status row_for(struct lsm *l, struct slice key, struct sequence **out, st
     if (i == l->sequence_count || !slice_equal(l->sequences[i].key, key)) {
         void *array = l->sequences;
         uint8_t *copy = mem_copy(l->mem, key.p, key.len);
-        if (copy == NULL || !mem_grow(l->mem, &array, &l->sequence_cap, l->sequence_count + 1, sizeof(struct sequence))) {
+        if (copy == NULL ||
+            !mem_grow(l->mem, &array, &l->sequence_cap, l->sequence_count + 1, sizeof(struct sequence))) {
             mem_free(l->mem, copy, key.len);
             return RAISE(err, ST_NOMEM, "sequence");
         }
@@ -66,10 +67,12 @@ status sequence_next(struct kv *kv, struct slice key, uint64_t n, uint64_t *firs
     struct lsm *l = lsm_of(kv);
     struct sequence *s;
     if (l->wal == NULL) return lsm_refuse(l, err);
-    if (key.len == 0 || key.len > KV_KEY_LEN_MAX) return RAISE(err, ST_INVALID, "a sequence's key has 1 to %zu bytes", KV_KEY_LEN_MAX);
+    if (key.len == 0 || key.len > KV_KEY_LEN_MAX)
+        return RAISE(err, ST_INVALID, "a sequence's key has 1 to %zu bytes", KV_KEY_LEN_MAX);
     mutex_lock(&l->sequence_mutex);
     status st = row_for(l, key, &s, err);
-    if (st == ST_OK && n > UINT64_MAX - BLOCK - s->next) st = RAISE(err, ST_INVALID, "a sequence has no %llu numbers left", (unsigned long long) n);
+    if (st == ST_OK && n > UINT64_MAX - BLOCK - s->next)
+        st = RAISE(err, ST_INVALID, "a sequence has no %llu numbers left", (unsigned long long) n);
     if (st == ST_OK && s->next + n > s->reserved) {
         /* The table first: a tree commit that makes the record needless must already have it (engine.h E2). */
         uint64_t before = s->reserved;
@@ -109,7 +112,8 @@ status sequence_decode(struct lsm *l, struct slice bytes, struct err *err) {
     while (p < end) {
         uint64_t len;
         size_t n = varint_get(p, end, &len);
-        if (n == 0 || len == 0 || len > (uint64_t) (end - p) - n || (uint64_t) (end - p) - n - len < 8) return RAISE(err, ST_CORRUPT, "the manifest's sequences are damaged");
+        if (n == 0 || len == 0 || len > (uint64_t) (end - p) - n || (uint64_t) (end - p) - n - len < 8)
+            return RAISE(err, ST_CORRUPT, "the manifest's sequences are damaged");
         p += n;
         TRY(raise_to(l, slice_of(p, (size_t) len), get_le64(p + len), err));
         p += len + 8;
@@ -118,11 +122,13 @@ status sequence_decode(struct lsm *l, struct slice bytes, struct err *err) {
 }
 
 status sequence_replay(struct lsm *l, struct slice record, struct err *err) {
-    if (record.len < 10 || record.p[0] != RECORD_SEQUENCE) return RAISE(err, ST_CORRUPT, "a log record is of an unknown kind");
+    if (record.len < 10 || record.p[0] != RECORD_SEQUENCE)
+        return RAISE(err, ST_CORRUPT, "a log record is of an unknown kind");
     return raise_to(l, slice_of(record.p + 9, record.len - 9), get_le64(record.p + 1), err);
 }
 
 void sequence_release(struct lsm *l) {
-    for (size_t i = 0; i < l->sequence_count; i++) mem_free(l->mem, (void *) (uintptr_t) l->sequences[i].key.p, l->sequences[i].key.len);
+    for (size_t i = 0; i < l->sequence_count; i++)
+        mem_free(l->mem, (void *) (uintptr_t) l->sequences[i].key.p, l->sequences[i].key.len);
     mem_free(l->mem, l->sequences, l->sequence_cap * sizeof(struct sequence));
 }

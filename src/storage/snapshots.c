@@ -75,7 +75,8 @@ static _Atomic uint64_t *take_slot(struct block *b, uint64_t seq) {
         for (unsigned i = 0; i < SLOTS_PER_BLOCK; i++) {
             _Atomic uint64_t *slot = &b->slots[(start + i) % SLOTS_PER_BLOCK].seq1;
             uint64_t is_free = 0;
-            if (atomic_load_explicit(slot, memory_order_relaxed) == 0 && atomic_compare_exchange_strong(slot, &is_free, seq + 1))
+            if (atomic_load_explicit(slot, memory_order_relaxed) == 0 &&
+                atomic_compare_exchange_strong(slot, &is_free, seq + 1))
                 return slot;
         }
     }
@@ -93,7 +94,7 @@ static _Atomic uint64_t *grow(struct snapshots *s, uint64_t seq) {
 }
 
 status snapshots_acquire(struct snapshots *s, struct snapshot *out, struct err *err) {
-    uint64_t seq = atomic_load(&s->published); /* (a) */
+    uint64_t seq = atomic_load(&s->published);                        /* (a) */
     _Atomic uint64_t *slot = take_slot(atomic_load(&s->blocks), seq); /* (b) */
     if (slot == NULL) slot = grow(s, seq);
     if (slot == NULL) return RAISE(err, ST_NOMEM, "no memory for one more snapshot");
@@ -130,7 +131,8 @@ static int compare_seqs(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-status snapshots_list(const struct snapshots *s, const struct mem *mem, uint64_t **out, size_t *count, struct err *err) {
+status snapshots_list(const struct snapshots *s, const struct mem *mem, uint64_t **out, size_t *count,
+                      struct err *err) {
     uint64_t published = atomic_load(&s->published); /* (x); a block linked later holds nothing older */
     const struct block *newest = atomic_load(&s->blocks);
     size_t cap = 1, n = 0;
@@ -161,6 +163,7 @@ status snapshots_list(const struct snapshots *s, const struct mem *mem, uint64_t
 size_t snapshots_count(const struct snapshots *s) {
     size_t n = 0;
     for (const struct block *b = atomic_load(&s->blocks); b != NULL; b = b->older)
-        for (unsigned i = 0; i < SLOTS_PER_BLOCK; i++) n += atomic_load_explicit(&b->slots[i].seq1, memory_order_relaxed) != 0;
+        for (unsigned i = 0; i < SLOTS_PER_BLOCK; i++)
+            n += atomic_load_explicit(&b->slots[i].seq1, memory_order_relaxed) != 0;
     return n;
 }

@@ -47,7 +47,7 @@ struct source_ops {
     status (*last)(struct source *s, struct err *err);
     status (*next)(struct source *s, struct err *err);
     status (*prev)(struct source *s, struct err *err);
-    void (*rest)(struct source *s);  /* lets go of pinned blocks; stands nowhere afterwards */
+    void (*rest)(struct source *s); /* lets go of pinned blocks; stands nowhere afterwards */
     void (*close)(struct source *s);
 };
 

@@ -180,7 +180,8 @@ bool space_overlaps(const struct space *sp, struct extent e) {
 status space_claim(struct space *sp, struct extent e, bool *out_was_free, struct err *err) {
     TRY(space_reserve(sp, 2, err));
     uint32_t n = run_before(sp, e.at + 1);
-    *out_was_free = e.len == 0 || (n != 0 && e.len <= sp->nodes[n].len && e.at - sp->nodes[n].at <= sp->nodes[n].len - e.len);
+    *out_was_free =
+        e.len == 0 || (n != 0 && e.len <= sp->nodes[n].len && e.at - sp->nodes[n].at <= sp->nodes[n].len - e.len);
     if (!*out_was_free || e.len == 0) return ST_OK;
     struct space_node run = sp->nodes[n];
     uint64_t before_len = e.at - run.at, after_len = run.len - before_len - e.len;

@@ -20,8 +20,9 @@
 
 #include "base/hash.h"
 
-#define GROW_MIN ((uint64_t) 1 << 20)  /* the file grows by at least this, so that ordinary writes do not change its length, */
-#define GROW_MAX ((uint64_t) 64 << 20) /* by an eighth of itself up to this */
+#define GROW_MIN                                                                                                       \
+    ((uint64_t) 1 << 20) /* the file grows by at least this, so that ordinary writes do not change its length, */
+#define GROW_MAX ((uint64_t) 64 << 20)       /* by an eighth of itself up to this */
 #define PIECE_MIN ((uint64_t) 16 * UNIT_LEN) /* pieces of an allocation in several extents are not smaller */
 
 const struct store_head *store_head(const struct store *s) { return &s->current.head; }
@@ -59,7 +60,8 @@ static status grow_file(struct store *s, uint64_t need, struct err *err) {
     struct extent tail = space_last(&s->space);
     if (tail.len != 0 && tail.at + tail.len == s->file_len) need = need > tail.len ? need - tail.len : 0;
     if (need == 0) return ST_OK;
-    uint64_t len_max = s->units_max != 0 && s->units_max < INT64_MAX / UNIT_LEN ? s->units_max * UNIT_LEN : INT64_MAX / 2;
+    uint64_t len_max =
+        s->units_max != 0 && s->units_max < INT64_MAX / UNIT_LEN ? s->units_max * UNIT_LEN : INT64_MAX / 2;
     if (s->file_len >= len_max || need > len_max - s->file_len)
         return RAISE(err, ST_NO_SPACE, "%s may not grow past %" PRIu64 " bytes", s->path, len_max);
     uint64_t step = grow_step(s), room = len_max - s->file_len;
@@ -105,7 +107,8 @@ static status take_extents(struct store *s, uint64_t len, uint32_t extents_max, 
     return ST_OK;
 }
 
-status store_alloc(struct store *s, uint64_t len, uint32_t extents_max, struct extent *out, uint32_t *out_count, struct err *err) {
+status store_alloc(struct store *s, uint64_t len, uint32_t extents_max, struct extent *out, uint32_t *out_count,
+                   struct err *err) {
     assert(extents_max > 0);
     if (len > INT64_MAX / 2) return RAISE(err, ST_NO_SPACE, "%s: %" PRIu64 " bytes were asked for", s->path, len);
     mutex_lock(&s->lock);
@@ -125,12 +128,12 @@ void store_forfeit(struct store *s, const struct extent *extents, uint32_t count
 status store_claim(struct store *s, struct extent e, struct err *err) {
     bool was_free = false;
     if (e.at % UNIT_LEN != 0 || e.len % UNIT_LEN != 0 || e.at > s->file_len || e.len > s->file_len - e.at)
-        return RAISE(err, ST_CORRUPT, "%s: an extent of %" PRIu64 " bytes at %" PRIu64 " lies outside of the file", s->path, e.len, e.at);
+        return RAISE(err, ST_CORRUPT, "%s: an extent of %" PRIu64 " bytes at %" PRIu64 " lies outside of the file",
+                     s->path, e.len, e.at);
     mutex_lock(&s->lock);
     status st = space_claim(&s->space, e, &was_free, err);
     mutex_unlock(&s->lock);
-    if (st == ST_OK && !was_free)
-        st = RAISE(err, ST_CORRUPT, "%s: two extents overlap at %" PRIu64, s->path, e.at);
+    if (st == ST_OK && !was_free) st = RAISE(err, ST_CORRUPT, "%s: two extents overlap at %" PRIu64, s->path, e.at);
     return st;
 }
 
@@ -269,8 +272,8 @@ static status prepare_pending(struct store *s, const struct extent *freed, size_
 }
 
 /* The caller holds commit_lock. */
-static status commit(struct store *s, const struct manifest *m, const struct store_head *head, const struct extent *freed,
-                     size_t freed_count, struct err *err) {
+static status commit(struct store *s, const struct manifest *m, const struct store_head *head,
+                     const struct extent *freed, size_t freed_count, struct err *err) {
     struct superblock sb = s->current;
     struct extent *next = NULL;
     size_t next_count = 0;
@@ -314,14 +317,15 @@ static bool manifest_could_move_down(struct store *s) {
     return could;
 }
 
-status store_commit(struct store *s, const struct manifest *m, const struct store_head *head, const struct extent *freed,
-                    size_t freed_count, struct err *err) {
+status store_commit(struct store *s, const struct manifest *m, const struct store_head *head,
+                    const struct extent *freed, size_t freed_count, struct err *err) {
     if (head->log_count > STORE_LOGS_MAX)
         return RAISE(err, ST_INVALID, "%s: %" PRIu32 " logs, at most %d", s->path, head->log_count, STORE_LOGS_MAX);
     mutex_lock(&s->commit_lock);
     status st = commit(s, m, head, freed, freed_count, err);
     /* At a clean end the manifest itself may be what keeps the file long. If moving it fails, the commit stands. */
-    if (st == ST_OK && (head->flags & STORE_CLEAN) != 0 && manifest_could_move_down(s)) (void) commit(s, m, head, NULL, 0, NULL);
+    if (st == ST_OK && (head->flags & STORE_CLEAN) != 0 && manifest_could_move_down(s))
+        (void) commit(s, m, head, NULL, 0, NULL);
     mutex_unlock(&s->commit_lock);
     return st;
 }

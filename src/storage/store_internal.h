@@ -17,7 +17,8 @@ struct store {
     uint64_t units_max;
     struct mutex commit_lock, lock;
     struct superblock current; /* the newest durable one */
-    bool other_is_torn;        /* the other slot was not whole at open: a power cut during a commit leaves it so; until the next one */
+    bool
+        other_is_torn; /* the other slot was not whole at open: a power cut during a commit leaves it so; until the next one */
     struct space space;
     struct extent *pending; /* freed by the newest commit */
     size_t pending_count, pending_cap;

@@ -38,14 +38,16 @@ static status read_slots(struct store *s, struct slots *slots, struct err *err) 
 
 static bool is_leftover(const struct store *s, const struct slots *slots) {
     return s->file_len <= NEW_FILE_LEN && slots->state[0] == SUPERBLOCK_EMPTY &&
-           (slots->state[1] == SUPERBLOCK_EMPTY || slots->state[1] == SUPERBLOCK_PARTIAL || slots->state[1] == SUPERBLOCK_TORN);
+        (slots->state[1] == SUPERBLOCK_EMPTY || slots->state[1] == SUPERBLOCK_PARTIAL ||
+         slots->state[1] == SUPERBLOCK_TORN);
 }
 
 /* The newest superblock that is whole. It must be usable: falling back past a newer format would lose what that one wrote. */
 static status choose_slot(struct store *s, const struct slots *slots, struct superblock *out, struct err *err) {
     int best = -1;
     for (int i = 0; i < (int) SUPERBLOCK_SLOTS; i++)
-        if (slots->state[i] == SUPERBLOCK_WHOLE && (best < 0 || slots->sb[i].head.generation > slots->sb[best].head.generation))
+        if (slots->state[i] == SUPERBLOCK_WHOLE &&
+            (best < 0 || slots->sb[i].head.generation > slots->sb[best].head.generation))
             best = i;
     if (slots->state[0] == SUPERBLOCK_WHOLE && slots->state[1] == SUPERBLOCK_WHOLE &&
         memcmp(slots->sb[0].head.uuid, slots->sb[1].head.uuid, sizeof(slots->sb[0].head.uuid)) != 0)
@@ -98,7 +100,8 @@ out:
 static status map_space(struct store *s, const struct manifest *m, struct err *err) {
     if (s->file_len > SUPERBLOCKS_LEN)
         TRY(space_give(&s->space, (struct extent){SUPERBLOCKS_LEN, s->file_len - SUPERBLOCKS_LEN}, err));
-    for (uint32_t i = 0; i < s->current.manifest_extent_count; i++) TRY(store_claim(s, s->current.manifest_extents[i], err));
+    for (uint32_t i = 0; i < s->current.manifest_extent_count; i++)
+        TRY(store_claim(s, s->current.manifest_extents[i], err));
     for (size_t i = 0; i < m->segment_count; i++)
         for (uint32_t k = 0; k < m->segments[i].extent_count; k++) TRY(store_claim(s, m->segments[i].extents[k], err));
     return ST_OK;
@@ -195,7 +198,8 @@ out:
 static status open_file(struct store *s, const struct store_opts *opts, struct err *err) {
     unsigned flags = opts->read_only ? FILE_READ_ONLY : opts->create ? FILE_CREATE : 0;
     status st = env_open(s->env, s->path, flags, &s->file, err);
-    if (st == ST_NOT_FOUND) return err_raise(err, ST_IO, CODE_NamespaceNotFound, __FILE__, __LINE__, "there is no database at %s", s->path);
+    if (st == ST_NOT_FOUND)
+        return err_raise(err, ST_IO, CODE_NamespaceNotFound, __FILE__, __LINE__, "there is no database at %s", s->path);
     TRY(st);
     st = s->file->ops->lock(s->file, opts->read_only ? FILE_LOCK_SHARED : FILE_LOCK_EXCLUSIVE, err);
     if (st == ST_BUSY) {

@@ -100,7 +100,8 @@ static void read_fields(const uint8_t *in, struct superblock *sb) {
         sb->manifest_extents[i].at = get_le64(in + AT_MANIFEST_EXTENTS + i * 16);
         sb->manifest_extents[i].len = get_le64(in + AT_MANIFEST_EXTENTS + i * 16 + 8);
     }
-    for (uint32_t i = 0; i < head->log_count && i < STORE_LOGS_MAX; i++) head->logs[i].id = get_le64(in + AT_LOGS + i * 8);
+    for (uint32_t i = 0; i < head->log_count && i < STORE_LOGS_MAX; i++)
+        head->logs[i].id = get_le64(in + AT_LOGS + i * 8);
 }
 
 /* Fields that a right checksum does not vouch for in a file made by an enemy. */
@@ -110,7 +111,8 @@ static status check_fields(const uint8_t *in, uint32_t slot, const struct superb
         return RAISE(err, ST_UNSUPPORTED, "the database has format version %" PRIu32 "; this version of elmo reads %u",
                      sb->head.format_version, FORMAT_VERSION);
     if ((sb->features_incompatible & ~FEATURES_INCOMPATIBLE_KNOWN) != 0)
-        return RAISE(err, ST_UNSUPPORTED, "the database uses features (0x%" PRIx32 ") that this version of elmo does not know",
+        return RAISE(err, ST_UNSUPPORTED,
+                     "the database uses features (0x%" PRIx32 ") that this version of elmo does not know",
                      sb->features_incompatible & ~FEATURES_INCOMPATIBLE_KNOWN);
     if (get_le32(in + AT_UNIT) != UNIT_LEN || sb->head.generation == 0 || slot_of(sb->head.generation) != slot ||
         sb->head.log_count > STORE_LOGS_MAX || sb->manifest_extent_count > MANIFEST_EXTENTS_MAX)
@@ -122,12 +124,13 @@ static status check_fields(const uint8_t *in, uint32_t slot, const struct superb
             return RAISE(err, ST_CORRUPT, "superblock %" PRIu32 ": the manifest's place is wrong", slot);
         room += e->len;
     }
-    if (sb->manifest_len > room) return RAISE(err, ST_CORRUPT, "superblock %" PRIu32 ": the manifest's length is wrong", slot);
+    if (sb->manifest_len > room)
+        return RAISE(err, ST_CORRUPT, "superblock %" PRIu32 ": the manifest's length is wrong", slot);
     return ST_OK;
 }
 
-status superblock_decode(const uint8_t in[UNIT_LEN], uint32_t slot, struct superblock *out, enum superblock_state *state,
-                         struct err *err) {
+status superblock_decode(const uint8_t in[UNIT_LEN], uint32_t slot, struct superblock *out,
+                         enum superblock_state *state, struct err *err) {
     if (memcmp(in, magic, sizeof(magic)) != 0) {
         *state = is_zero(in, UNIT_LEN) ? SUPERBLOCK_EMPTY : is_partial(in) ? SUPERBLOCK_PARTIAL : SUPERBLOCK_FOREIGN;
         return ST_OK;

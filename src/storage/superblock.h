@@ -31,14 +31,14 @@ enum superblock_state {
     SUPERBLOCK_EMPTY,   /* all zeros: never written */
     SUPERBLOCK_FOREIGN, /* does not begin as one of ours */
     SUPERBLOCK_PARTIAL, /* a sector of zeros and then something, or a piece of the magic alone: a first write that was torn, or foreign */
-    SUPERBLOCK_TORN,    /* begins as one, but the checksum is wrong */
+    SUPERBLOCK_TORN, /* begins as one, but the checksum is wrong */
     SUPERBLOCK_WHOLE,
 };
 
 /* Reads slot `slot`. What is WHOLE is checked further: ST_UNSUPPORTED with a text when it is of a newer format or has
  * unknown incompatible features, ST_CORRUPT when its fields contradict each other. In other states the answer is ST_OK. */
-status superblock_decode(const uint8_t in[UNIT_LEN], uint32_t slot, struct superblock *out, enum superblock_state *state,
-                         struct err *err);
+status superblock_decode(const uint8_t in[UNIT_LEN], uint32_t slot, struct superblock *out,
+                         enum superblock_state *state, struct err *err);
 /* The seed of the manifest's checksum. */
 uint64_t superblock_seed(const struct superblock *sb);
 

@@ -33,20 +33,23 @@ bool tree_meets_merge(const struct lsm *l, struct slice lo, struct slice hi, boo
 
 static status give(struct lsm *l, struct giving *g, const struct extent *extents, size_t n, struct err *err) {
     void *array = g->extents;
-    if (!mem_grow(l->mem, &array, &g->cap, g->count + n, sizeof(*g->extents))) return RAISE(err, ST_NOMEM, "freed extents");
+    if (!mem_grow(l->mem, &array, &g->cap, g->count + n, sizeof(*g->extents)))
+        return RAISE(err, ST_NOMEM, "freed extents");
     g->extents = array;
     if (n > 0) memcpy(&g->extents[g->count], extents, n * sizeof(*extents));
     g->count += n;
     return ST_OK;
 }
 
-static status gather_freed(struct lsm *l, struct giving *g, const struct extent *also, size_t also_count, struct err *err) {
+static status gather_freed(struct lsm *l, struct giving *g, const struct extent *also, size_t also_count,
+                           struct err *err) {
     mutex_lock(&l->free_mutex);
     g->runs = l->free_runs;
     l->free_runs = NULL;
     mutex_unlock(&l->free_mutex);
     TRY(give(l, g, also, also_count, err));
-    for (struct run *r = g->runs; r != NULL; r = r->next_free) TRY(give(l, g, r->meta->extents, r->meta->extent_count, err));
+    for (struct run *r = g->runs; r != NULL; r = r->next_free)
+        TRY(give(l, g, r->meta->extents, r->meta->extent_count, err));
     return ST_OK;
 }
 
@@ -76,7 +79,8 @@ static void list_logs(struct lsm *l, struct store_head *head, uint64_t replay_ls
     head->log_count = 0;
     for (size_t i = 0; i < l->log_count; i++)
         if (l->logs[i].last_lsn > replay_lsn) head->logs[head->log_count++].id = l->logs[i].id;
-    if (prepared_id != 0 && !is_listed && head->log_count < STORE_LOGS_MAX) head->logs[head->log_count++].id = prepared_id;
+    if (prepared_id != 0 && !is_listed && head->log_count < STORE_LOGS_MAX)
+        head->logs[head->log_count++].id = prepared_id;
     mutex_unlock(&l->log_mutex);
 }
 
@@ -95,14 +99,17 @@ static void settle_logs(struct lsm *l, const struct store_head *head, uint64_t p
         if (is_named(head, l->logs[i].id)) l->logs[kept++] = l->logs[i];
     l->log_count = kept;
     bool is_listed = kept > 0 && l->logs[kept - 1].id == prepared_id;
-    if (prepared_id != 0 && !is_listed && is_named(head, prepared_id)) l->logs[l->log_count++] = (struct listed_log){prepared_id, UINT64_MAX};
-    if (prepared_id != 0 && l->logs[l->log_count - 1].id == prepared_id && prepared_id != wal_current_id(l->wal)) l->has_prepared_log = true;
+    if (prepared_id != 0 && !is_listed && is_named(head, prepared_id))
+        l->logs[l->log_count++] = (struct listed_log){prepared_id, UINT64_MAX};
+    if (prepared_id != 0 && l->logs[l->log_count - 1].id == prepared_id && prepared_id != wal_current_id(l->wal))
+        l->has_prepared_log = true;
     mutex_unlock(&l->log_mutex);
     for (uint32_t i = 0; i < head->log_count; i++) ids[i] = head->logs[i].id;
     (void) wal_forget(l->wal, ids, head->log_count, NULL); /* what stays is found unneeded at the next open */
 }
 
-static status commit_store(struct lsm *l, const struct manifest *m, struct store_head *head, struct giving *g, struct err *err) {
+static status commit_store(struct lsm *l, const struct manifest *m, struct store_head *head, struct giving *g,
+                           struct err *err) {
     struct err own = ERR_INIT;
     uint64_t prepared_id = 0;
     bool is_clean = (head->flags & STORE_CLEAN) != 0;

@@ -117,7 +117,8 @@ static status lend_count(struct lsm_txn *t, int64_t count, struct kv_value *out,
 }
 
 /* Lends what was found in the version; takes f over. */
-static status lend_found(struct lsm_txn *t, struct version *v, struct slice key, struct found *f, struct kv_value *out, struct err *err) {
+static status lend_found(struct lsm_txn *t, struct version *v, struct slice key, struct found *f, struct kv_value *out,
+                         struct err *err) {
     if (f->e.kind == ENTRY_ADD) {
         int64_t sum;
         TRY(lookup_sum(t->l, v, key, f, &sum, err));
@@ -148,7 +149,8 @@ static status get_below(struct lsm_txn *t, struct version *v, struct slice key, 
 }
 
 /* An add in the buffer on what lies below. */
-static status get_sum(struct lsm_txn *t, struct version *v, struct slice key, struct slice delta, struct kv_value *out, struct err *err) {
+static status get_sum(struct lsm_txn *t, struct version *v, struct slice key, struct slice delta, struct kv_value *out,
+                      struct err *err) {
     int64_t own = counter_of(delta), sum = 0;
     struct kv_value below = KV_VALUE_INIT;
     status st = ST_NOT_FOUND;
@@ -181,7 +183,8 @@ static status txn_get(struct kv_txn *txn, struct slice key, struct kv_value *out
 }
 
 /* Up to LOOKUP_GROUP reads of a transaction that wrote nothing, in step. */
-static status get_group(struct lsm_txn *t, struct version *v, size_t n, const struct slice *keys, struct kv_value *out, struct err *err) {
+static status get_group(struct lsm_txn *t, struct version *v, size_t n, const struct slice *keys, struct kv_value *out,
+                        struct err *err) {
     struct found found[LOOKUP_GROUP];
     status answers[LOOKUP_GROUP], st = ST_OK;
     TRY(lookup_many(t->l, v, n, keys, t->snapshot.seq, found, answers, err));
@@ -194,7 +197,8 @@ static status get_group(struct lsm_txn *t, struct version *v, size_t n, const st
     return st;
 }
 
-static status txn_get_many(struct kv_txn *txn, size_t n, const struct slice *keys, struct kv_value *out, struct err *err) {
+static status txn_get_many(struct kv_txn *txn, size_t n, const struct slice *keys, struct kv_value *out,
+                           struct err *err) {
     struct lsm_txn *t = txn_of(txn);
     status st = ST_OK;
     struct version *v = version_enter(t->l, t->slot);
@@ -239,13 +243,18 @@ static status put(struct kv_txn *txn, struct slice key, struct slice value, bool
     struct lsm_txn *t = txn_of(txn);
     TRY(may_write(t, err));
     TRY(check_key(key, err));
-    if (value.len > KV_VALUE_LEN_MAX) return RAISE(err, ST_TOO_LARGE, "a value has at most %zu bytes, not %zu", KV_VALUE_LEN_MAX, value.len);
+    if (value.len > KV_VALUE_LEN_MAX)
+        return RAISE(err, ST_TOO_LARGE, "a value has at most %zu bytes, not %zu", KV_VALUE_LEN_MAX, value.len);
     if (!is_blind) TRY(claim(t, key, INTENT_WRITE, err));
     return write_buffer_put(t->buffer, key, value, err);
 }
 
-static status txn_put(struct kv_txn *t, struct slice key, struct slice value, struct err *err) { return put(t, key, value, false, err); }
-static status txn_put_blind(struct kv_txn *t, struct slice key, struct slice value, struct err *err) { return put(t, key, value, true, err); }
+static status txn_put(struct kv_txn *t, struct slice key, struct slice value, struct err *err) {
+    return put(t, key, value, false, err);
+}
+static status txn_put_blind(struct kv_txn *t, struct slice key, struct slice value, struct err *err) {
+    return put(t, key, value, true, err);
+}
 
 static status txn_add(struct kv_txn *txn, struct slice key, int64_t delta, struct err *err) {
     struct lsm_txn *t = txn_of(txn);
@@ -267,7 +276,8 @@ static status txn_delete_range(struct kv_txn *txn, struct slice lo, struct slice
     struct lsm_txn *t = txn_of(txn);
     TRY(may_write(t, err));
     if (lo.len == 0) lo = slice_of("", 1); /* the least key is one zero byte */
-    if (lo.len > KV_KEY_LEN_MAX || hi.len > KV_KEY_LEN_MAX) return RAISE(err, ST_INVALID, "a bound has at most %zu bytes", KV_KEY_LEN_MAX);
+    if (lo.len > KV_KEY_LEN_MAX || hi.len > KV_KEY_LEN_MAX)
+        return RAISE(err, ST_INVALID, "a bound has at most %zu bytes", KV_KEY_LEN_MAX);
     if (slice_compare(lo, hi) >= 0) return ST_OK;
     TRY(intents_acquire_range(t->l->intents, &t->intents, lo, hi, err));
     struct version *v = version_enter(t->l, t->slot);
@@ -286,7 +296,8 @@ static status txn_lock(struct kv_txn *txn, struct slice key, bool exclusive, uin
     struct version *v = version_enter(t->l, t->slot);
     status st = lookup_newer(t->l, v, key, t->snapshot.seq, false, &why);
     version_leave(t->l, t->slot);
-    if (st == ST_CONFLICT) return RAISE(err, ST_STALE, "what the lock protects was changed after this transaction began");
+    if (st == ST_CONFLICT)
+        return RAISE(err, ST_STALE, "what the lock protects was changed after this transaction began");
     if (st != ST_OK && err != NULL) *err = why;
     return st;
 }
@@ -310,7 +321,7 @@ static void txn_rollback_to(struct kv_txn *txn, struct kv_mark mark) {
 struct recording {
     struct lsm *l;
     struct buf out;
-    struct buf scratch;     /* an encoded large_ref */
+    struct buf scratch;      /* an encoded large_ref */
     struct large_ref *large; /* written by this transaction */
     size_t large_count, large_cap;
     uint64_t entry_count, bytes;
@@ -327,7 +338,8 @@ static status record_range(void *ctx, struct slice lo, struct slice hi) {
 
 static status record_large(struct recording *r, const struct entry *e) {
     void *array = r->large;
-    if (!mem_grow(r->l->mem, &array, &r->large_cap, r->large_count + 1, sizeof(*r->large))) return RAISE(r->err, ST_NOMEM, "large values");
+    if (!mem_grow(r->l->mem, &array, &r->large_cap, r->large_count + 1, sizeof(*r->large)))
+        return RAISE(r->err, ST_NOMEM, "large values");
     r->large = array;
     TRY(large_write(r->l->store, e->value, &r->large[r->large_count], r->err));
     buf_clear(&r->scratch);
@@ -354,7 +366,8 @@ static status record(struct lsm_txn *t, struct recording *r) {
     batch_begin(&r->out, totals.entry_count, totals.range_count);
     TRY(write_buffer_final(t->buffer, record_range, record_entry, r));
     assert(r->entry_count == totals.entry_count);
-    if (r->out.failed) return RAISE(r->err, ST_NOMEM, "a commit of %llu entries", (unsigned long long) totals.entry_count);
+    if (r->out.failed)
+        return RAISE(r->err, ST_NOMEM, "a commit of %llu entries", (unsigned long long) totals.entry_count);
     r->has_ranges = totals.range_count > 0;
     return r->large_count > 0 ? store_sync(t->l->store, r->err) : ST_OK;
 }
@@ -369,9 +382,12 @@ static status commit_buffer(struct lsm_txn *t, enum kv_sync sync, struct err *er
     if (st == ST_OK) st = maintain_make_room(l, &own);
     if (st == ST_OK) st = record(t, &r);
     if (st == ST_OK) {
-        struct commit_wait w = {
-            .record = buf_slice(&r.out), .seq_at = r.out.p + BATCH_SEQ_AT, .entry_count = r.entry_count, .bytes = r.bytes,
-            .wants_sync = sync == KV_SYNC, .has_ranges = r.has_ranges};
+        struct commit_wait w = {.record = buf_slice(&r.out),
+                                .seq_at = r.out.p + BATCH_SEQ_AT,
+                                .entry_count = r.entry_count,
+                                .bytes = r.bytes,
+                                .wants_sync = sync == KV_SYNC,
+                                .has_ranges = r.has_ranges};
         st = commit_wait(l, &w, &own);
     }
     /* Whether the record counts after a crash is open: then its extents stay taken until the next open. */
@@ -422,7 +438,8 @@ static status txn_estimate(struct kv_txn *txn, const struct kv_bounds *b, struct
     for (size_t i = 0; i < v->table_count; i++) {
         uint64_t n = memtable_estimate(v->tables[i].m, b->lo, b->hi), entries = memtable_entry_count(v->tables[i].m);
         sum.entries += n;
-        if (entries > 0) sum.bytes += (uint64_t) ((double) memtable_used(v->tables[i].m) / (double) entries * (double) n);
+        if (entries > 0)
+            sum.bytes += (uint64_t) ((double) memtable_used(v->tables[i].m) / (double) entries * (double) n);
     }
     for (size_t i = 0; i < v->run_count && st == ST_OK; i++) {
         uint64_t entries = 0, bytes = 0;
@@ -437,11 +454,37 @@ static status txn_estimate(struct kv_txn *txn, const struct kv_bounds *b, struct
 }
 
 const struct kv_ops lsm_kv_ops = {
-    .close = lsm_kv_close, .begin = txn_begin, .commit = txn_commit, .abort = txn_abort, .sync = kv_sync_all,
-    .get = txn_get, .get_many = txn_get_many, .put = txn_put, .put_blind = txn_put_blind, .add = txn_add, .del = txn_delete, .del_range = txn_delete_range,
-    .lock = txn_lock, .sequence = sequence_next, .next_statement = txn_next_statement, .mark = txn_mark, .rollback_to = txn_rollback_to,
-    .cursor = cursor_new, .estimate = txn_estimate, .bulk_begin = bulk_new,
-    .seek_ge = cursor_seek_ge, .seek_le = cursor_seek_le, .first = cursor_first, .last = cursor_last, .next = cursor_next, .prev = cursor_prev,
-    .key = cursor_key, .value = cursor_value, .rest = cursor_rest, .cursor_close = cursor_close,
-    .bulk_put = bulk_put, .bulk_commit = bulk_commit, .bulk_abort = bulk_abort,
+    .close = lsm_kv_close,
+    .begin = txn_begin,
+    .commit = txn_commit,
+    .abort = txn_abort,
+    .sync = kv_sync_all,
+    .get = txn_get,
+    .get_many = txn_get_many,
+    .put = txn_put,
+    .put_blind = txn_put_blind,
+    .add = txn_add,
+    .del = txn_delete,
+    .del_range = txn_delete_range,
+    .lock = txn_lock,
+    .sequence = sequence_next,
+    .next_statement = txn_next_statement,
+    .mark = txn_mark,
+    .rollback_to = txn_rollback_to,
+    .cursor = cursor_new,
+    .estimate = txn_estimate,
+    .bulk_begin = bulk_new,
+    .seek_ge = cursor_seek_ge,
+    .seek_le = cursor_seek_le,
+    .first = cursor_first,
+    .last = cursor_last,
+    .next = cursor_next,
+    .prev = cursor_prev,
+    .key = cursor_key,
+    .value = cursor_value,
+    .rest = cursor_rest,
+    .cursor_close = cursor_close,
+    .bulk_put = bulk_put,
+    .bulk_commit = bulk_commit,
+    .bulk_abort = bulk_abort,
 };

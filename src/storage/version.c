@@ -85,12 +85,14 @@ static size_t count_ranges(const struct fragments *f) {
 static void copy_ranges(const struct fragments *f, struct range_delete *out, size_t *n) {
     for (size_t i = 0; i < fragments_count(f); i++) {
         const struct fragment *fragment = fragments_at(f, i);
-        for (uint32_t s = 0; s < fragment->seq_count; s++) out[(*n)++] = (struct range_delete){fragment->lo, fragment->hi, fragment->seqs[s]};
+        for (uint32_t s = 0; s < fragment->seq_count; s++)
+            out[(*n)++] = (struct range_delete){fragment->lo, fragment->hi, fragment->seqs[s]};
     }
 }
 
 /* The range deletes of the runs, and of the immutable tables too, in one; NULL when there are none. */
-static status build_cover(struct lsm *l, const struct version *v, bool with_tables, struct fragments **out, struct err *err) {
+static status build_cover(struct lsm *l, const struct version *v, bool with_tables, struct fragments **out,
+                          struct err *err) {
     struct fragments *tables[TABLES_MAX + 2] = {NULL};
     size_t n = 0, filled = 0;
     for (size_t i = 1; with_tables && i < v->table_count; i++) {
@@ -106,7 +108,8 @@ static status build_cover(struct lsm *l, const struct version *v, bool with_tabl
         for (size_t i = 1; i < v->table_count; i++)
             if (tables[i] != NULL) copy_ranges(tables[i], all, &filled);
         for (size_t i = 0; i < v->run_count; i++)
-            if (segment_range_deletes(v->runs[i]->seg) != NULL) copy_ranges(segment_range_deletes(v->runs[i]->seg), all, &filled);
+            if (segment_range_deletes(v->runs[i]->seg) != NULL)
+                copy_ranges(segment_range_deletes(v->runs[i]->seg), all, &filled);
         st = fragments_new(l->mem, all, filled, out, err);
     }
     mem_free(l->mem, all, n * sizeof(*all));
@@ -185,7 +188,8 @@ status version_prepare(struct lsm *l, const struct version_edit *edit, struct ve
         v->tables[v->table_count++] = t;
     }
     for (size_t i = 0; i < old->run_count; i++)
-        if (!is_among(edit->dropped, edit->dropped_count, old->runs[i])) v->runs[v->run_count++] = run_ref(old->runs[i]);
+        if (!is_among(edit->dropped, edit->dropped_count, old->runs[i]))
+            v->runs[v->run_count++] = run_ref(old->runs[i]);
     for (size_t i = 0; i < edit->added_count; i++) v->runs[v->run_count++] = run_ref(edit->added[i]);
     assert(v->run_count == old->run_count - edit->dropped_count + edit->added_count);
     status st = finish_version(l, v, err);
@@ -204,7 +208,8 @@ static void reclaim(struct lsm *l) {
     for (struct version **at = &l->retired; *at != NULL;) {
         struct version *v = *at;
         for (uint32_t i = 0; i < READER_SLOTS; i++)
-            if ((v->waiting_for >> i & 1) != 0 && atomic_load(&l->slots[i].readers) == 0) v->waiting_for &= ~((uint64_t) 1 << i);
+            if ((v->waiting_for >> i & 1) != 0 && atomic_load(&l->slots[i].readers) == 0)
+                v->waiting_for &= ~((uint64_t) 1 << i);
         if (v->waiting_for != 0) {
             at = &v->next_retired;
             continue;
@@ -273,7 +278,8 @@ struct run *version_run_of(const struct version *v, uint32_t level, struct slice
     return i < v->level_at[level + 1] && run_spans(v->runs[i], key) ? v->runs[i] : NULL;
 }
 
-void version_overlap(const struct version *v, uint32_t level, struct slice lo, struct slice hi, bool hi_is_open, size_t *from, size_t *to) {
+void version_overlap(const struct version *v, uint32_t level, struct slice lo, struct slice hi, bool hi_is_open,
+                     size_t *from, size_t *to) {
     assert(level > 0);
     *from = *to = first_reaching(v, level, lo);
     while (*to < v->level_at[level + 1] && run_overlaps(v->runs[*to], lo, hi, hi_is_open)) ++*to;

@@ -157,7 +157,8 @@ static status adopt(struct wal *w, uint32_t n, struct log_file ***tail, struct e
     if (size < WAL_HEADER_LEN || file_read(log->file, 0, bytes, sizeof(bytes), NULL) != ST_OK ||
         wal_header_decode(bytes, path, &log->header, NULL) != ST_OK || wal_number_of(log->header.id) != n ||
         memcmp(log->header.uuid, w->uuid, sizeof(w->uuid)) != 0)
-        log->header = (struct wal_header){.id = n}; /* half made, renamed or foreign: no superblock of ours names such an id */
+        log->header =
+            (struct wal_header){.id = n}; /* half made, renamed or foreign: no superblock of ours names such an id */
     TRY_OUT(file_sync(log->file, err));
     **tail = log;
     *tail = &log->next;
@@ -193,8 +194,8 @@ static status init_locks(struct wal *w, struct err *err) {
     return st;
 }
 
-status wal_open(struct env *env, const char *path, const uint8_t uuid[16], uint64_t first_lsn, const struct wal_opts *opts,
-                struct wal **out, struct err *err) {
+status wal_open(struct env *env, const char *path, const uint8_t uuid[16], uint64_t first_lsn,
+                const struct wal_opts *opts, struct wal **out, struct err *err) {
     assert(first_lsn > 0);
     struct wal *w = mem_new(env->mem, struct wal);
     if (w == NULL) return RAISE(err, ST_NOMEM, "log of %s", path);
@@ -254,7 +255,8 @@ static status gather(struct wal *w, const struct slice *pieces, size_t n, struct
     size_t len = 0;
     for (size_t i = 0; i < n; i++) {
         if (pieces[i].len > WAL_RECORD_LEN_MAX - len)
-            return RAISE(err, ST_TOO_LARGE, "a transaction is too large for the log (at most %zu bytes)", WAL_RECORD_LEN_MAX);
+            return RAISE(err, ST_TOO_LARGE, "a transaction is too large for the log (at most %zu bytes)",
+                         WAL_RECORD_LEN_MAX);
         len += pieces[i].len;
     }
     assert(len > 0);
@@ -379,7 +381,9 @@ uint64_t wal_current_len(struct wal *w) {
 /* --- rotation --- */
 
 /* The caller holds admin. */
-static status prepare(struct wal *w, struct err *err) { return w->prepared != NULL ? ST_OK : new_log(w, &w->prepared, err); }
+static status prepare(struct wal *w, struct err *err) {
+    return w->prepared != NULL ? ST_OK : new_log(w, &w->prepared, err);
+}
 
 status wal_prepare(struct wal *w, uint64_t *out_id, struct err *err) {
     mutex_lock(&w->admin);
@@ -450,7 +454,8 @@ status wal_forget(struct wal *w, const uint64_t *ids_needed, size_t n, struct er
             continue;
         }
         char *path = wal_path_new(w->mem, w->path, wal_number_of(log->header.id));
-        status st_log = path != NULL ? w->env->ops->unlink(w->env, path, err) : RAISE(err, ST_NOMEM, "log of %s", w->path);
+        status st_log =
+            path != NULL ? w->env->ops->unlink(w->env, path, err) : RAISE(err, ST_NOMEM, "log of %s", w->path);
         if (st_log == ST_NOT_FOUND) st_log = ST_OK;
         if (st_log != ST_OK) st = st_log; /* it stays: the next opener finds it unneeded */
         unlinked = true;

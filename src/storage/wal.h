@@ -20,15 +20,18 @@
 struct wal;
 
 struct wal_opts {
-    uint64_t file_len;        /* preferred length of one log file, zero-filled ahead (default 64 MiB; `rotate` is the engine's call) */
-    uint64_t zero_step;       /* bytes zero-filled ahead at a time (default 1 MiB) */
+    uint64_t
+        file_len; /* preferred length of one log file, zero-filled ahead (default 64 MiB; `rotate` is the engine's call) */
+    uint64_t zero_step; /* bytes zero-filled ahead at a time (default 1 MiB) */
 };
 
 /* Starts logging for the database at `path` with the first LSN to give. Creates the first file (recycling an old, unneeded one). */
-status wal_open(struct env *env, const char *path, const uint8_t uuid[16], uint64_t first_lsn, const struct wal_opts *opts, struct wal **out, struct err *err);
+status wal_open(struct env *env, const char *path, const uint8_t uuid[16], uint64_t first_lsn,
+                const struct wal_opts *opts, struct wal **out, struct err *err);
 void wal_close(struct wal *w); /* closes files, keeps them */
 
-uint64_t wal_current_id(struct wal *w); /* of the file that takes new records: the superblock must name it before its records count */
+uint64_t wal_current_id(
+    struct wal *w); /* of the file that takes new records: the superblock must name it before its records count */
 
 /* Writes one record of 1 to WAL_RECORD_LEN_MAX bytes, given in pieces (writev). *out_lsn is its number. Returns when the operating system has it.
  * ST_NO_SPACE and ST_NOMEM met before anything was written do not stick: the same may be tried again. Any other failure does. */
@@ -52,8 +55,9 @@ status wal_forget(struct wal *w, const uint64_t *ids_needed, size_t n, struct er
  * ("...-log-3 is missing"); log files of this database that are not named are ignored (and unlinked by wal_remove_all / recycled).
  * `visit` answers ST_OK or a failure, which ends the replay; a record is valid until it returns.
  * *last_lsn is the last one seen (or after_lsn). */
-status wal_replay(struct env *env, const char *path, const uint8_t uuid[16], const uint64_t *ids, size_t n, uint64_t after_lsn,
-                  status (*visit)(void *ctx, uint64_t lsn, struct slice record, struct err *err), void *ctx, uint64_t *last_lsn, struct err *err);
+status wal_replay(struct env *env, const char *path, const uint8_t uuid[16], const uint64_t *ids, size_t n,
+                  uint64_t after_lsn, status (*visit)(void *ctx, uint64_t lsn, struct slice record, struct err *err),
+                  void *ctx, uint64_t *last_lsn, struct err *err);
 /* Unlinks every log file of the database at `path` (clean close). */
 status wal_remove_all(struct env *env, const char *path, struct err *err);
 /* "pid 123 on host" of the newest log's writer, into text; empty when unknown. */

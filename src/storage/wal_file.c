@@ -54,8 +54,8 @@ status wal_header_decode(const uint8_t in[WAL_HEADER_LEN], const char *path, str
     return ST_OK;
 }
 
-status wal_header_read(struct env *env, const char *path, unsigned flags, struct file **out_file, struct wal_header *out,
-                       struct err *err) {
+status wal_header_read(struct env *env, const char *path, unsigned flags, struct file **out_file,
+                       struct wal_header *out, struct err *err) {
     uint8_t bytes[WAL_HEADER_LEN];
     struct file *f = NULL;
     TRY(env_open(env, path, flags, &f, err));
@@ -85,7 +85,7 @@ void wal_record_encode(const struct wal_header *h, const struct wal_record *r, u
 bool wal_record_decode(const struct wal_header *h, const uint8_t in[WAL_RECORD_HEAD_LEN], struct wal_record *out) {
     *out = (struct wal_record){get_le32(in), get_le64(in + 8), get_le64(in + 16), get_le64(in + 24)};
     return out->len > 0 && out->len <= WAL_RECORD_LEN_MAX && out->durable_lsn < out->lsn && out->lsn >= h->first_lsn &&
-           get_le32(in + 4) == head_check(h, in, out->len);
+        get_le32(in + 4) == head_check(h, in, out->len);
 }
 
 /* --- names --- */

@@ -34,13 +34,16 @@ struct wal_record {
 
 static inline uint32_t wal_number_of(uint64_t id) { return (uint32_t) (id & WAL_NUMBER_MAX); }
 /* Bytes that a record with this payload takes in the file. */
-static inline uint64_t wal_record_room(uint64_t payload_len) { return (WAL_RECORD_HEAD_LEN + payload_len + 7) & ~(uint64_t) 7; }
+static inline uint64_t wal_record_room(uint64_t payload_len) {
+    return (WAL_RECORD_HEAD_LEN + payload_len + 7) & ~(uint64_t) 7;
+}
 
 void wal_header_encode(const struct wal_header *h, uint8_t out[WAL_HEADER_LEN]);
 /* ST_CORRUPT or ST_UNSUPPORTED with a text that names `path`. */
 status wal_header_decode(const uint8_t in[WAL_HEADER_LEN], const char *path, struct wal_header *out, struct err *err);
 /* Opens the file and reads its header. ST_NOT_FOUND when missing. */
-status wal_header_read(struct env *env, const char *path, unsigned flags, struct file **out_file, struct wal_header *out, struct err *err);
+status wal_header_read(struct env *env, const char *path, unsigned flags, struct file **out_file,
+                       struct wal_header *out, struct err *err);
 
 uint64_t wal_payload_checksum(const struct wal_header *h, const void *p, size_t len);
 void wal_record_encode(const struct wal_header *h, const struct wal_record *r, uint8_t out[WAL_RECORD_HEAD_LEN]);

@@ -51,7 +51,8 @@ static status look(struct reader *r, uint64_t at, uint64_t len, const uint8_t **
 }
 
 /* The record at `at`: ST_END when no good one is there. *payload is valid until the next look. */
-static status read_record(struct reader *r, uint64_t at, struct wal_record *rec, struct slice *payload, struct err *err) {
+static status read_record(struct reader *r, uint64_t at, struct wal_record *rec, struct slice *payload,
+                          struct err *err) {
     const uint8_t *p;
     TRY(look(r, at, WAL_RECORD_HEAD_LEN, &p, err));
     if (!wal_record_decode(&r->header, p, rec)) return ST_END;
@@ -91,8 +92,9 @@ static status refuse_if_durable(struct reader *r, uint64_t at, uint64_t next, st
         status st = read_record(r, at, &rec, &payload, err);
         if (st == ST_OK)
             return RAISE(err, ST_CORRUPT,
-                         "%s: record %" PRIu64 " is damaged or missing, but record %" PRIu64 " says that it was on disk", r->path,
-                         next, rec.lsn);
+                         "%s: record %" PRIu64 " is damaged or missing, but record %" PRIu64
+                         " says that it was on disk",
+                         r->path, next, rec.lsn);
         if (st != ST_END) return st;
     }
     return ST_OK;
@@ -130,9 +132,9 @@ out:
     return st;
 }
 
-status wal_replay(struct env *env, const char *path, const uint8_t uuid[16], const uint64_t *ids, size_t n, uint64_t after_lsn,
-                  status (*visit)(void *ctx, uint64_t lsn, struct slice record, struct err *err), void *ctx,
-                  uint64_t *last_lsn, struct err *err) {
+status wal_replay(struct env *env, const char *path, const uint8_t uuid[16], const uint64_t *ids, size_t n,
+                  uint64_t after_lsn, status (*visit)(void *ctx, uint64_t lsn, struct slice record, struct err *err),
+                  void *ctx, uint64_t *last_lsn, struct err *err) {
     struct replay rp = {after_lsn + 1, visit, ctx};
     char *real = NULL;
     TRY(env->ops->real_path(env, path, &real, err));

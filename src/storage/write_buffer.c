@@ -72,7 +72,8 @@ struct write_buffer {
     char *at, *end;
     struct key_list keys, bounds;
     struct change *history;
-    struct buffer_source *cursors; /* open ones: a rollback makes those that may stand on what it undoes stand nowhere */
+    struct buffer_source
+        *cursors; /* open ones: a rollback makes those that may stand on what it undoes stand nowhere */
     uint64_t change_count, big_count;
     uint32_t statement;
 };
@@ -242,15 +243,16 @@ static status set_value(struct write_buffer *b, struct key_version *v, struct sl
 }
 
 /* Puts a version on top of the key at `place`. */
-static status write(struct write_buffer *b, const struct key_place *place, struct slice key, enum entry_kind kind, struct slice value,
-                    struct err *err) {
+static status write(struct write_buffer *b, const struct key_place *place, struct slice key, enum entry_kind kind,
+                    struct slice value, struct err *err) {
     status st;
     struct key_version *v;
     struct key_node *n = place->found;
     void *room = NULL;
     unsigned height = 0;
     assert(value.len < UINT32_MAX && key.len < UINT32_MAX);
-    TRY(take(b, offsetof(struct key_version, bytes) + (value.len >= BIG_LEN ? sizeof(void *) : value.len), &v, err)); /* B3 */
+    TRY(take(b, offsetof(struct key_version, bytes) + (value.len >= BIG_LEN ? sizeof(void *) : value.len), &v,
+             err)); /* B3 */
     if (n == NULL) {
         height = key_list_draw(&b->keys);
         st = take(b, key_node_len(key.len, height), &room, err);
@@ -317,7 +319,8 @@ status write_buffer_add(struct write_buffer *b, struct slice key, int64_t delta,
 
 bool write_buffer_has_ranges(const struct write_buffer *b) { return b->bounds.first[0] != NULL; }
 
-bool write_buffer_covers(const struct write_buffer *b, struct slice key, uint32_t limit, struct slice *from, struct slice *until) {
+bool write_buffer_covers(const struct write_buffer *b, struct slice key, uint32_t limit, struct slice *from,
+                         struct slice *until) {
     const struct key_node *n = NULL;
     if (write_buffer_has_ranges(b)) n = key_list_le(&b->bounds, key);
     const struct key_node *next = n != NULL ? n->next[0] : b->bounds.first[0];
@@ -373,7 +376,8 @@ status write_buffer_delete_range(struct write_buffer *b, struct slice lo, struct
     return st;
 }
 
-status write_buffer_ranges(const struct write_buffer *b, uint32_t limit, status (*visit)(void *ctx, struct slice lo, struct slice hi), void *ctx) {
+status write_buffer_ranges(const struct write_buffer *b, uint32_t limit,
+                           status (*visit)(void *ctx, struct slice lo, struct slice hi), void *ctx) {
     const struct key_node *start = NULL;
     for (const struct key_node *n = b->bounds.first[0]; n != NULL; n = n->next[0]) {
         bool is_deleted = n->u.since < limit;
@@ -405,8 +409,10 @@ status write_buffer_get(const struct write_buffer *b, struct slice key, uint32_t
 }
 
 /* Calls entry() for each key's last state but the deletes that a range delete says already. */
-static status final_entries(const struct write_buffer *b, status (*entry)(void *ctx, const struct entry *e), void *ctx) {
-    const struct key_node *bound = NULL, *next = b->bounds.first[0]; /* the last bound <= the key, and the one after it */
+static status final_entries(const struct write_buffer *b, status (*entry)(void *ctx, const struct entry *e),
+                            void *ctx) {
+    const struct key_node *bound = NULL,
+                          *next = b->bounds.first[0]; /* the last bound <= the key, and the one after it */
     for (const struct key_node *n = b->keys.first[0]; n != NULL; n = n->next[0]) {
         struct slice key = key_node_key(n);
         for (; next != NULL && slice_compare(key_node_key(next), key) <= 0; next = next->next[0]) bound = next;

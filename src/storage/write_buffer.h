@@ -58,12 +58,14 @@ status write_buffer_get(const struct write_buffer *b, struct slice key, uint32_t
 /* Whether a delete_range of a statement < limit covers key from what lies below the buffer. `from` and `until` (may be NULL) are set
  * to an interval [from, until) around key with the same answer (len 0: without end on that side), so that a scan may keep it. They live until the next
  * delete_range or rollback. */
-bool write_buffer_covers(const struct write_buffer *b, struct slice key, uint32_t limit, struct slice *from, struct slice *until);
+bool write_buffer_covers(const struct write_buffer *b, struct slice key, uint32_t limit, struct slice *from,
+                         struct slice *until);
 /* Whether there is any range delete at all. */
 bool write_buffer_has_ranges(const struct write_buffer *b);
 
 /* Calls visit with each maximal range deleted by statements < limit, ascending and disjoint. Stops at the first status that is not ST_OK. */
-status write_buffer_ranges(const struct write_buffer *b, uint32_t limit, status (*visit)(void *ctx, struct slice lo, struct slice hi), void *ctx);
+status write_buffer_ranges(const struct write_buffer *b, uint32_t limit,
+                           status (*visit)(void *ctx, struct slice lo, struct slice hi), void *ctx);
 
 /* How many changes there are: a mark for rollback. Costs nothing. */
 uint64_t write_buffer_mark(const struct write_buffer *b);
@@ -80,7 +82,9 @@ bool write_buffer_is_empty(const struct write_buffer *b);
 status write_buffer_cursor(struct write_buffer *b, uint32_t limit, struct source **out, struct err *err);
 
 /* For the commit: how many entries write_buffer_final will give, and the bytes of their keys and values; likewise the ranges. */
-struct write_buffer_totals { uint64_t entry_count, entry_bytes, range_count, range_bytes; };
+struct write_buffer_totals {
+    uint64_t entry_count, entry_bytes, range_count, range_bytes;
+};
 struct write_buffer_totals write_buffer_totals(const struct write_buffer *b);
 /* What the transaction comes to: first range() for each maximal deleted range, then entry() for each key's last state, both ascending. All share one sequence:
  * a range delete covers only older sequences, so an entry stands above the transaction's own range deletes; a DELETE that a range delete

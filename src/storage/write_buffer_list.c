@@ -86,7 +86,8 @@ size_t key_node_len(size_t key_len, unsigned height) {
     return sizeof(struct key_node) + height * sizeof(struct key_node *) + key_len;
 }
 
-struct key_node *key_list_link(struct key_list *list, const struct key_place *place, struct slice key, unsigned height, void *p) {
+struct key_node *key_list_link(struct key_list *list, const struct key_place *place, struct slice key, unsigned height,
+                               void *p) {
     struct key_node *n = p;
     assert(place->found == NULL);
     n->head = place->head;

@@ -21,7 +21,7 @@ struct key_node {
     uint64_t head; /* first 8 key bytes, big-endian, zero padded */
     union {
         struct key_version *newest; /* of a written key; NULL when every version was rolled back */
-        uint32_t since;             /* of a bound: the statement since which keys from here to the next bound are deleted */
+        uint32_t since; /* of a bound: the statement since which keys from here to the next bound are deleted */
     } u;
     struct key_node *back; /* at the lowest level; NULL: the first */
     uint32_t key_len;
@@ -64,7 +64,8 @@ struct key_place key_list_place(struct key_list *list, struct slice key);
 unsigned key_list_draw(struct key_list *list);
 size_t key_node_len(size_t key_len, unsigned height);
 /* Links the node made in memory `p` of key_node_len bytes at the place of an absent key. */
-struct key_node *key_list_link(struct key_list *list, const struct key_place *place, struct slice key, unsigned height, void *p);
+struct key_node *key_list_link(struct key_list *list, const struct key_place *place, struct slice key, unsigned height,
+                               void *p);
 void key_list_unlink(struct key_list *list, struct key_node *n);
 
 #endif

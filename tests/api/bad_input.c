@@ -19,7 +19,11 @@
 
 /* ---- files as bytes ---- */
 
-struct image { char name[300]; uint8_t *bytes; size_t len; };
+struct image {
+    char name[300];
+    uint8_t *bytes;
+    size_t len;
+};
 
 static void image_read(struct image *im, const char *path) {
     int fd = open(path, O_RDONLY);
@@ -55,9 +59,11 @@ static void fill(elmo_t *db) {
     elmo_collection_t *c = elmo_get_collection(db, "test", "c");
     bson_t *specs[] = {doc_of("{key: {a: 1}}"), doc_of("{key: {tags: 1, _id: -1}, name: 'tags'}")};
     bson_error_t error;
-    cr_assert(elmo_collection_create_indexes_with_opts(c, (const bson_t **) (void *) specs, 2, NULL, NULL, &error), "%s", error.message);
+    cr_assert(elmo_collection_create_indexes_with_opts(c, (const bson_t **) (void *) specs, 2, NULL, NULL, &error),
+              "%s", error.message);
     for (int i = 0; i < DOCUMENT_COUNT; i++) {
-        bson_t *d = doc_of("{_id: %d, a: %d, tags: ['t%d', 'u%d'], text: 'some words that take their place %d'}", i, i * 7 % 101, i % 10, i % 7, i * i);
+        bson_t *d = doc_of("{_id: %d, a: %d, tags: ['t%d', 'u%d'], text: 'some words that take their place %d'}", i,
+                           i * 7 % 101, i % 10, i % 7, i * i);
         cr_assert(elmo_collection_insert_one(c, d, NULL, NULL, &error), "%s", error.message);
         bson_destroy(d);
     }
@@ -124,17 +130,21 @@ static size_t positions(size_t n) {
     return factor != NULL ? n * (size_t) atoi(factor) : n;
 }
 
-struct outcome { int refused, failed, same, fewer; };
+struct outcome {
+    int refused, failed, same, fewer;
+};
 
 /* Opens what stands in the folder and looks at everything. `whole`: the documents that ought to be there; with `may_lose_tail` a beginning of them will do. */
-static void look(const struct folder *f, const char *opts, const char *whole, bool may_lose_tail, const char *what, size_t at, struct outcome *o) {
+static void look(const struct folder *f, const char *opts, const char *whole, bool may_lose_tail, const char *what,
+                 size_t at, struct outcome *o) {
     elmo_t *db;
     bson_error_t error;
     bson_t *options = doc_of("%s", opts);
     bool opened = elmo_open(f->file, options, &db, &error);
     bson_destroy(options);
     if (!opened) {
-        cr_expect(error.code == 321 || error.code == 2 || error.code == 238, "%s at %zu: %u %s", what, at, error.code, error.message);
+        cr_expect(error.code == 321 || error.code == 2 || error.code == 238, "%s at %zu: %u %s", what, at, error.code,
+                  error.message);
         cr_expect(strstr(error.message, "elmo") != NULL, "the message names no file: %s", error.message);
         o->refused++;
         return;
@@ -152,7 +162,8 @@ static void look(const struct folder *f, const char *opts, const char *whole, bo
     } else if (strcmp(text, whole) == 0) {
         o->same++;
     } else {
-        cr_expect(may_lose_tail && strncmp(text, whole, strlen(text)) == 0, "%s at %zu: other documents than were written (%lld)", what, at, (long long) count);
+        cr_expect(may_lose_tail && strncmp(text, whole, strlen(text)) == 0,
+                  "%s at %zu: other documents than were written (%lld)", what, at, (long long) count);
         cr_expect(checked && faults == 0, "%s at %zu: half of something was recovered", what, at);
         o->fewer++;
     }
@@ -212,7 +223,8 @@ Test(bad_input, a_damaged_log_is_an_error_or_its_end) {
     fill(db);
     (void) snprintf(pattern, sizeof(pattern), "%s/*", f.path);
     cr_assert_eq(glob(pattern, 0, NULL, &found), 0);
-    for (size_t i = 0; i < found.gl_pathc; i++) image_read(&images[image_count++], found.gl_pathv[i]); /* as a crash would leave them */
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        image_read(&images[image_count++], found.gl_pathv[i]); /* as a crash would leave them */
     globfree(&found);
     cr_assert_eq(read_all(db, &whole, &count), 0);
     cr_assert_eq(count, DOCUMENT_COUNT);
@@ -230,7 +242,8 @@ Test(bad_input, a_damaged_log_is_an_error_or_its_end) {
             for (size_t j = 0; j < image_count; j++) image_write(&images[j], f.path, images[j].len);
             im->bytes[at] ^= bit;
             /* Only the newest records may count as torn: nothing later vouches for them. */
-            look(&f, i % 2 != 0 ? "{readOnly: true}" : "{threads: 0}", whole, at > used * 9 / 10, "a bit of the log", at, &flips);
+            look(&f, i % 2 != 0 ? "{readOnly: true}" : "{threads: 0}", whole, at > used * 9 / 10, "a bit of the log",
+                 at, &flips);
         }
         for (size_t len = 0; len < used; len += used / positions(40) | 1) {
             remove_files(&f);
@@ -238,7 +251,8 @@ Test(bad_input, a_damaged_log_is_an_error_or_its_end) {
             look(&f, "{threads: 0}", whole, true, "the log cut", len, &cuts);
         }
     }
-    cr_expect_gt(flips.refused, 80, "refused %d, failed %d, same %d, fewer %d", flips.refused, flips.failed, flips.same, flips.fewer);
+    cr_expect_gt(flips.refused, 80, "refused %d, failed %d, same %d, fewer %d", flips.refused, flips.failed, flips.same,
+                 flips.fewer);
     cr_expect_gt(cuts.fewer + cuts.refused, 30);
     remove_files(&f);
     for (size_t j = 0; j < image_count; j++) {

@@ -44,7 +44,8 @@ static void mask(struct run *r, const bson_t *doc) {
             if (subtype == BSON_SUBTYPE_UUID) memset((uint8_t *) (uintptr_t) data, 0, len);
         } else if (BSON_ITER_HOLDS_DOCUMENT(&it) && bson_iter_recurse(&it, &sub)) {
             bson_iter_document(&it, &len, &data);
-            if (strcmp(bson_iter_key(&it), "cursor") == 0 && bson_iter_find(&sub, "id") && bson_iter_as_int64(&sub) != 0) {
+            if (strcmp(bson_iter_key(&it), "cursor") == 0 && bson_iter_find(&sub, "id") &&
+                bson_iter_as_int64(&sub) != 0) {
                 r->cursor = bson_iter_int64(&sub);
                 bson_iter_overwrite_int64(&sub, 1);
             }
@@ -92,7 +93,8 @@ static void answer_failure(struct run *r, struct case_block *c, int i) {
     const char *name = bson_iter_init_find(&it, &r->reply, "codeName") ? bson_iter_utf8(&it, NULL) : "?";
     cr_expect(bson_iter_init_find(&it, &r->reply, "ok") && bson_iter_as_double(&it) == 0);
     cr_expect(bson_iter_init_find(&it, &r->reply, "code") && bson_iter_as_int64(&it) == r->error.code);
-    cr_expect(bson_iter_init_find(&it, &r->reply, "errmsg") && strcmp(bson_iter_utf8(&it, NULL), r->error.message) == 0);
+    cr_expect(bson_iter_init_find(&it, &r->reply, "errmsg") &&
+              strcmp(bson_iter_utf8(&it, NULL), r->error.message) == 0);
     (void) snprintf(text, sizeof(text), "%u %s %s", r->error.code, name, r->error.message);
     case_answer(c, i, "error", text);
 }
@@ -134,8 +136,10 @@ static void run_case(struct case_block *c) {
     elmo_close(r.db);
 }
 
-#define CASES(file) \
-    Test(commands, file##_answers_as_mongodb_does) { case_run_file(TESTS_DIR "/cases/command/" #file ".case", run_case); }
+#define CASES(file)                                                                                                    \
+    Test(commands, file##_answers_as_mongodb_does) {                                                                   \
+        case_run_file(TESTS_DIR "/cases/command/" #file ".case", run_case);                                            \
+    }
 
 CASES(insert)
 CASES(update)

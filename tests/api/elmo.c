@@ -9,7 +9,9 @@
 #include "support/api_db.h"
 
 #define DOCS(p) ((const bson_t **) (void *) (p))
-#define FILLED_WITH_RUBBISH(name) bson_t name; memset(&name, 0xAB, sizeof(name))
+#define FILLED_WITH_RUBBISH(name)                                                                                      \
+    bson_t name;                                                                                                       \
+    memset(&name, 0xAB, sizeof(name))
 
 static void assert_code(bool ok, const bson_error_t *error, uint32_t code) {
     cr_assert_not(ok);
@@ -101,7 +103,11 @@ Test(elmo, lets_several_readers_in_and_none_of_them_writes) {
 }
 
 Test(elmo, refuses_wrong_options_by_name) {
-    static const struct { const char *opts; uint32_t code; const char *culprit; } rows[] = {
+    static const struct {
+        const char *opts;
+        uint32_t code;
+        const char *culprit;
+    } rows[] = {
         {"{frob: 1}", 40415, "frob"},
         {"{sync: 'sometimes'}", 2, "sync"},
         {"{sync: 1}", 14, "sync"},
@@ -131,8 +137,10 @@ Test(elmo, refuses_wrong_options_by_name) {
 }
 
 Test(elmo, takes_every_option) {
-    static const char *const opts[] = {"{sync: 'full', threads: 0}", "{sync: 'normal', compression: 'zstd'}", "{sync: 'off', compression: 'none', cacheSizeMB: 1}",
-                                       "{writeBufferMB: 1, threads: 1, maxFileSizeMB: 100}", "{compression: 'lz4', create: true, readOnly: false}"};
+    static const char *const opts[] = {"{sync: 'full', threads: 0}", "{sync: 'normal', compression: 'zstd'}",
+                                       "{sync: 'off', compression: 'none', cacheSizeMB: 1}",
+                                       "{writeBufferMB: 1, threads: 1, maxFileSizeMB: 100}",
+                                       "{compression: 'lz4', create: true, readOnly: false}"};
     for (size_t i = 0; i < sizeof(opts) / sizeof(opts[0]); i++) {
         struct folder f;
         folder_make(&f);
@@ -178,7 +186,8 @@ Test(elmo, answers_91_through_handles_of_a_closed_database_which_keep_the_file) 
     assert_code(elmo_collection_drop_index(c, "x", &error), &error, 91);
     assert_code(elmo_collection_create_indexes_with_opts(c, DOCS(&doc), 1, NULL, &reply, &error), &error, 91);
     bson_destroy(&reply);
-    elmo_cursor_t *late = elmo_collection_find_with_opts(c, NULL, NULL), *indexes = elmo_collection_find_indexes_with_opts(c, NULL);
+    elmo_cursor_t *late = elmo_collection_find_with_opts(c, NULL, NULL),
+                  *indexes = elmo_collection_find_indexes_with_opts(c, NULL);
     cr_expect_not(elmo_cursor_next(late, &row));
     assert_code(!elmo_cursor_error(late, &error), &error, 91);
     cr_expect_not(elmo_cursor_next(indexes, &row));
@@ -217,7 +226,10 @@ Test(elmo, needs_no_handle_to_fail) {
 
 /* ---- writing ---- */
 
-struct bench { elmo_t *db; elmo_collection_t *c; };
+struct bench {
+    elmo_t *db;
+    elmo_collection_t *c;
+};
 
 static struct bench bench_open(void) {
     elmo_t *db = open_at(NULL, NULL);
@@ -285,18 +297,19 @@ Test(elmo, insert_refuses_what_is_no_document) {
     struct bench b = bench_open();
     bson_error_t error;
     static const uint8_t hostile[][20] = {
-        {12, 0, 0, 0, 0x77, 'a', 0, 1, 0, 0, 0, 0},              /* an unknown type */
-        {14, 0, 0, 0, 2, 'a', 0, 200, 0, 0, 0, 'x', 0, 0},       /* a string longer than the document */
-        {14, 0, 0, 0, 2, 'a', 0, 2, 0, 0, 0, 0xFF, 0, 0},        /* no UTF-8 */
-        {13, 0, 0, 0, 3, 'a', 0, 90, 0, 0, 0, 0, 0},             /* a document longer than its parent */
-        {9, 0, 0, 0, 8, 'a', 0, 7, 0},                           /* neither true nor false */
+        {12, 0, 0, 0, 0x77, 'a', 0, 1, 0, 0, 0, 0},        /* an unknown type */
+        {14, 0, 0, 0, 2, 'a', 0, 200, 0, 0, 0, 'x', 0, 0}, /* a string longer than the document */
+        {14, 0, 0, 0, 2, 'a', 0, 2, 0, 0, 0, 0xFF, 0, 0},  /* no UTF-8 */
+        {13, 0, 0, 0, 3, 'a', 0, 90, 0, 0, 0, 0, 0},       /* a document longer than its parent */
+        {9, 0, 0, 0, 8, 'a', 0, 7, 0},                     /* neither true nor false */
     };
     for (size_t i = 0; i < sizeof(hostile) / sizeof(hostile[0]); i++) {
         bson_t doc, reply;
         cr_assert(bson_init_static(&doc, hostile[i], hostile[i][0]));
         const bson_t *docs[] = {&doc};
         assert_code(elmo_collection_insert_one(b.c, &doc, NULL, &reply, &error), &error, 22);
-        cr_expect(strstr(error.message, "offset") != NULL || strstr(error.message, "'a'") != NULL, "no place: %s", error.message);
+        cr_expect(strstr(error.message, "offset") != NULL || strstr(error.message, "'a'") != NULL, "no place: %s",
+                  error.message);
         bson_destroy(&reply);
         assert_code(elmo_collection_insert_many(b.c, docs, 1, NULL, NULL, &error), &error, 22);
         assert_code(elmo_collection_update_one(b.c, &doc, &doc, NULL, NULL, &error), &error, 22);
@@ -354,15 +367,17 @@ Test(elmo, updates_replaces_and_deletes) {
     struct bench b = bench_open();
     bson_error_t error;
     FILLED_WITH_RUBBISH(reply);
-    bson_t *all = doc_of("{}"), *set = doc_of("{$set: {b: 1}}"), *one = doc_of("{_id: 1}"), *plain = doc_of("{c: 1}"), *upsert = doc_of("{upsert: true}"),
-           *nine = doc_of("{_id: 9}"), *wrong = doc_of("{frob: 1}"), *inc = doc_of("{$inc: {s: 1}}");
+    bson_t *all = doc_of("{}"), *set = doc_of("{$set: {b: 1}}"), *one = doc_of("{_id: 1}"), *plain = doc_of("{c: 1}"),
+           *upsert = doc_of("{upsert: true}"), *nine = doc_of("{_id: 9}"), *wrong = doc_of("{frob: 1}"),
+           *inc = doc_of("{$inc: {s: 1}}");
     for (int i = 1; i <= 3; i++) {
         bson_t *d = doc_of("{_id: %d, s: 'x'}", i);
         cr_assert(elmo_collection_insert_one(b.c, d, NULL, NULL, NULL));
         bson_destroy(d);
     }
     cr_assert(elmo_collection_update_one(b.c, all, set, NULL, &reply, &error));
-    cr_expect(number_in(&reply, "matchedCount") == 1 && number_in(&reply, "modifiedCount") == 1 && number_in(&reply, "upsertedCount") == 0);
+    cr_expect(number_in(&reply, "matchedCount") == 1 && number_in(&reply, "modifiedCount") == 1 &&
+              number_in(&reply, "upsertedCount") == 0);
     bson_destroy(&reply);
     cr_assert(elmo_collection_update_many(b.c, all, set, NULL, &reply, &error));
     cr_expect(number_in(&reply, "matchedCount") == 3 && number_in(&reply, "modifiedCount") == 2);
@@ -371,7 +386,8 @@ Test(elmo, updates_replaces_and_deletes) {
     cr_expect_eq(number_in(&reply, "modifiedCount"), 1);
     bson_destroy(&reply);
     cr_assert(elmo_collection_update_one(b.c, nine, set, upsert, &reply, &error));
-    cr_expect(number_in(&reply, "upsertedCount") == 1 && number_in(&reply, "upsertedId") == 9 && number_in(&reply, "matchedCount") == 0);
+    cr_expect(number_in(&reply, "upsertedCount") == 1 && number_in(&reply, "upsertedId") == 9 &&
+              number_in(&reply, "matchedCount") == 0);
     bson_destroy(&reply);
     assert_code(elmo_collection_update_one(b.c, all, plain, NULL, &reply, &error), &error, 22);
     bson_destroy(&reply);
@@ -399,8 +415,10 @@ Test(elmo, a_cursor_keeps_its_own_copies_and_its_state_of_things) {
     struct bench b = bench_open();
     const bson_t *row;
     bson_error_t error;
-    cr_assert(insert_doc(b.c, "{_id: 1, a: 2}", NULL) && insert_doc(b.c, "{_id: 2, a: 1}", NULL) && insert_doc(b.c, "{_id: 3, a: 0}", NULL));
-    bson_t *filter = doc_of("{a: {$gt: 0}}"), *opts = doc_of("{sort: {a: 1}, projection: {_id: 1}, batchSize: 1, maxTimeMS: 60000}");
+    cr_assert(insert_doc(b.c, "{_id: 1, a: 2}", NULL) && insert_doc(b.c, "{_id: 2, a: 1}", NULL) &&
+              insert_doc(b.c, "{_id: 3, a: 0}", NULL));
+    bson_t *filter = doc_of("{a: {$gt: 0}}"),
+           *opts = doc_of("{sort: {a: 1}, projection: {_id: 1}, batchSize: 1, maxTimeMS: 60000}");
     elmo_cursor_t *cursor = elmo_collection_find_with_opts(b.c, filter, opts);
     memset((void *) (uintptr_t) bson_get_data(filter), 0x55, filter->len);
     memset((void *) (uintptr_t) bson_get_data(opts), 0x55, opts->len);
@@ -421,9 +439,14 @@ Test(elmo, a_cursor_keeps_its_own_copies_and_its_state_of_things) {
 }
 
 Test(elmo, a_failed_find_is_a_cursor_without_rows) {
-    static const struct { const char *filter, *opts; uint32_t code; } rows[] = {
-        {"{a: {$frob: 1}}", "{}", 2}, {"{}", "{sort: {a: 2}}", 15975}, {"{}", "{limit: -1}", 51024}, {"{}", "{frob: 1}", 40415},
-        {"{}", "{hint: 'nope'}", 2}, {"{}", "{projection: {a: 1, b: 0}}", 31254}, {"{}", "{maxTimeMS: 'x'}", 14}, {"{}", "{collation: {locale: 'de'}}", 238},
+    static const struct {
+        const char *filter, *opts;
+        uint32_t code;
+    } rows[] = {
+        {"{a: {$frob: 1}}", "{}", 2},   {"{}", "{sort: {a: 2}}", 15975},
+        {"{}", "{limit: -1}", 51024},   {"{}", "{frob: 1}", 40415},
+        {"{}", "{hint: 'nope'}", 2},    {"{}", "{projection: {a: 1, b: 0}}", 31254},
+        {"{}", "{maxTimeMS: 'x'}", 14}, {"{}", "{collation: {locale: 'de'}}", 238},
     };
     struct bench b = bench_open();
     cr_assert(insert_doc(b.c, "{}", NULL));
@@ -466,8 +489,10 @@ Test(elmo, counts) {
 }
 
 Test(elmo, bad_names_show_when_they_are_used) {
-    static const char *const names[][2] = {{"", "c"}, {"a b", "c"}, {"a.b", "c"}, {"test", ""}, {"test", "a$b"}, {"test", ".a"}, {NULL, "c"}, {"test", NULL},
-                                           {"0123456789012345678901234567890123456789012345678901234567890123", "c"}};
+    static const char *const names[][2] = {
+        {"", "c"},    {"a b", "c"},    {"a.b", "c"},
+        {"test", ""}, {"test", "a$b"}, {"test", ".a"},
+        {NULL, "c"},  {"test", NULL},  {"0123456789012345678901234567890123456789012345678901234567890123", "c"}};
     elmo_t *db = open_at(NULL, NULL);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         bson_error_t error;
@@ -535,7 +560,8 @@ Test(elmo, a_failed_command_replies_with_the_error) {
     FILLED_WITH_RUBBISH(reply);
     bson_t *frob = doc_of("{frob: 1}"), *ping = doc_of("{ping: 1}");
     assert_code(elmo_command_simple(db, "test", frob, &reply, &error), &error, 59);
-    cr_expect(number_in(&reply, "ok") == 0 && number_in(&reply, "code") == 59 && bson_has_field(&reply, "errmsg") && bson_has_field(&reply, "codeName"));
+    cr_expect(number_in(&reply, "ok") == 0 && number_in(&reply, "code") == 59 && bson_has_field(&reply, "errmsg") &&
+              bson_has_field(&reply, "codeName"));
     bson_destroy(&reply);
     cr_expect_not(elmo_command_simple(db, NULL, ping, NULL, NULL));
     cr_expect(elmo_command_simple(db, "test", ping, NULL, NULL));
@@ -565,7 +591,8 @@ Test(elmo, a_batch_holds_16_mib_and_the_rest_comes_later) {
     for (;;) {
         bson_iter_t it, found, row;
         cr_assert_lt(reply->len, 16 * 1024 * 1024 + 16 * 1024);
-        cr_assert(bson_iter_init(&it, reply) && bson_iter_find_descendant(&it, batches == 0 ? "cursor.firstBatch" : "cursor.nextBatch", &found));
+        cr_assert(bson_iter_init(&it, reply) &&
+                  bson_iter_find_descendant(&it, batches == 0 ? "cursor.firstBatch" : "cursor.nextBatch", &found));
         cr_assert(bson_iter_recurse(&found, &row));
         for (; bson_iter_next(&row); seen++) {
             bson_iter_t id;
@@ -617,7 +644,8 @@ Test(elmo, reads_json_as_people_type_it) {
     cr_assert(elmo_json_parse("[1, 2]", 6, &doc, &is_array, NULL, &error));
     cr_expect(is_array);
     bson_destroy(&doc);
-    static const char *const wrong[] = {"", "{", "{a}", "[1]", "{a: 1} x", "{a: 1, b: }", "nonsense", "{a: ObjectId('x')}"};
+    static const char *const wrong[] = {"",         "{",           "{a}",      "[1]",
+                                        "{a: 1} x", "{a: 1, b: }", "nonsense", "{a: ObjectId('x')}"};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         memset(&doc, 0xAB, sizeof(doc));
         assert_code(elmo_json_parse(wrong[i], -1, &doc, NULL, NULL, &error), &error, 9);

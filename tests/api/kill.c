@@ -21,9 +21,12 @@ static void work(const char *path, int from, int fd) {
     const bson_t *keys[] = {key};
     if (!elmo_collection_create_indexes_with_opts(c, keys, 1, NULL, NULL, &error)) _exit(11);
     for (int i = from;; i++) {
-        bson_t *doc = doc_of("{_id: %d, a: %d, tags: ['x%d', 'y'], text: '%0*d'}", i, i % 50, i % 9, 200 + i % 3000 / 2, i);
+        bson_t *doc =
+            doc_of("{_id: %d, a: %d, tags: ['x%d', 'y'], text: '%0*d'}", i, i % 50, i % 9, 200 + i % 3000 / 2, i);
         bson_t *of = doc_of("{_id: %d}", i), *set = doc_of("{$set: {done: true}, $inc: {a: 1}}");
-        if (!elmo_collection_insert_one(c, doc, NULL, NULL, &error) || !elmo_collection_update_one(c, of, set, NULL, NULL, &error)) _exit(12);
+        if (!elmo_collection_insert_one(c, doc, NULL, NULL, &error) ||
+            !elmo_collection_update_one(c, of, set, NULL, NULL, &error))
+            _exit(12);
         if (write(fd, &i, sizeof(i)) != sizeof(i)) _exit(13);
         bson_destroy(doc);
         bson_destroy(of);
@@ -60,7 +63,8 @@ Test(kill, whatever_was_acknowledged_is_there_when_it_is_opened_again) {
         elmo_t *db = open_at(f.file, NULL);
         elmo_collection_t *c = elmo_get_collection(db, "test", "c");
         int64_t n = documents_in(c, "{}");
-        cr_assert(n == last + 1 || n == last + 2, "round %d: %d acknowledged, %lld there", round, last + 1, (long long) n);
+        cr_assert(n == last + 1 || n == last + 2, "round %d: %d acknowledged, %lld there", round, last + 1,
+                  (long long) n);
         cr_assert_geq(documents_in(c, "{done: true}"), last + 1);
         char filter[64];
         (void) snprintf(filter, sizeof(filter), "{_id: {$lte: %d}, done: true}", last);
@@ -70,7 +74,8 @@ Test(kill, whatever_was_acknowledged_is_there_when_it_is_opened_again) {
         cr_assert(number_in(reply, "errors.0") == -1 && number_in(reply, "valid") == 1);
         bson_destroy(reply);
         if (round % 5 == 4) assert_no_faults(db);
-        bson_t *undone = doc_of("{done: {$exists: false}}"), *set = doc_of("{$set: {done: true}}"); /* what was killed between its insert and its update */
+        bson_t *undone = doc_of("{done: {$exists: false}}"),
+               *set = doc_of("{$set: {done: true}}"); /* what was killed between its insert and its update */
         cr_assert(elmo_collection_update_many(c, undone, set, NULL, NULL, NULL));
         bson_destroy(undone);
         bson_destroy(set);

@@ -28,7 +28,8 @@ static void *work(void *arg) {
     for (int i = 0; i < ROUNDS; i++) {
         const bson_t *row;
         bson_t *doc = doc_of("{_id: %d, who: %d, tags: ['a', %d]}", atomic_fetch_add(&s->next, 1), me, i % 5);
-        bson_t *mine = doc_of("{who: %d}", me), *one = doc_of("{_id: 'counter'}"), *inc = doc_of("{$inc: {n: 1}}"), *upsert = doc_of("{upsert: true}");
+        bson_t *mine = doc_of("{who: %d}", me), *one = doc_of("{_id: 'counter'}"), *inc = doc_of("{$inc: {n: 1}}"),
+               *upsert = doc_of("{upsert: true}");
         expect(s, elmo_collection_insert_one(s->c, doc, NULL, NULL, &error), &error);
         expect(s, elmo_collection_update_one(s->c, one, inc, upsert, NULL, &error), &error);
         elmo_cursor_t *cursor = elmo_collection_find_with_opts(s->c, mine, NULL);
@@ -81,10 +82,12 @@ static void *get_more(void *arg) {
     for (int i = 0; i < 200; i++) {
         bson_t *find = run_command_of(s->db, "{find: 'c', batchSize: 1}");
         int64_t id = number_in(find, "cursor.id");
-        bson_t *more = doc_of("{getMore: NumberLong('%lld'), collection: 'c', batchSize: 2}", (long long) atomic_exchange(&s->next, (int) 0) + (long long) id);
+        bson_t *more = doc_of("{getMore: NumberLong('%lld'), collection: 'c', batchSize: 2}",
+                              (long long) atomic_exchange(&s->next, (int) 0) + (long long) id);
         bson_t *kill = doc_of("{killCursors: 'c', cursors: [NumberLong('%lld')]}", (long long) id), reply;
         bson_error_t error;
-        if (!elmo_command_simple(s->db, "test", more, &reply, &error) && error.code != 43) atomic_fetch_add(&s->failures, 1);
+        if (!elmo_command_simple(s->db, "test", more, &reply, &error) && error.code != 43)
+            atomic_fetch_add(&s->failures, 1);
         bson_destroy(&reply);
         expect(s, elmo_command_simple(s->db, "test", kill, NULL, &error), &error);
         bson_destroy(find);

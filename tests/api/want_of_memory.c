@@ -6,9 +6,13 @@
 #include "support/api_db.h"
 #include "support/mem_fail.h"
 
-static bool is_expected(const bson_error_t *error) { return error->code == 146 || error->code == 91 || error->code == 43; }
+static bool is_expected(const bson_error_t *error) {
+    return error->code == 146 || error->code == 91 || error->code == 43;
+}
 
-static void expect(bool ok, const bson_error_t *error, uint64_t n) { cr_expect(ok || is_expected(error), "allocation %llu: %u %s", (unsigned long long) n, error->code, error->message); }
+static void expect(bool ok, const bson_error_t *error, uint64_t n) {
+    cr_expect(ok || is_expected(error), "allocation %llu: %u %s", (unsigned long long) n, error->code, error->message);
+}
 
 /* Through the document functions; answers how many inserts were acknowledged. */
 static int use(elmo_t *db, uint64_t n) {
@@ -17,8 +21,10 @@ static int use(elmo_t *db, uint64_t n) {
     bson_t reply;
     int inserted = 0;
     elmo_collection_t *c = elmo_get_collection(db, "test", "c");
-    bson_t *key = doc_of("{key: {a: 1}}"), *filter = doc_of("{a: {$gte: 1}}"), *opts = doc_of("{sort: {b: -1}, projection: {a: 1}}"), *set = doc_of("{$push: {b: 1}}");
-    bson_t *find = doc_of("{find: 'c', batchSize: 1}"), *explain = doc_of("{explain: {find: 'c', filter: {a: 1}}}"), *list = doc_of("{listCollections: 1, filter: {name: 'c'}}");
+    bson_t *key = doc_of("{key: {a: 1}}"), *filter = doc_of("{a: {$gte: 1}}"),
+           *opts = doc_of("{sort: {b: -1}, projection: {a: 1}}"), *set = doc_of("{$push: {b: 1}}");
+    bson_t *find = doc_of("{find: 'c', batchSize: 1}"), *explain = doc_of("{explain: {find: 'c', filter: {a: 1}}}"),
+           *list = doc_of("{listCollections: 1, filter: {name: 'c'}}");
     const bson_t *keys[] = {key}, *commands[] = {find, explain, list};
     for (int i = 0; i < 4; i++) {
         bson_t *doc = doc_of("{_id: %d, a: %d, b: [%d]}", i, i % 3, i);
@@ -65,7 +71,8 @@ static void sweep(bool once) {
         } else {
             cr_expect_null(db);
         }
-        cr_assert_eq(mem_fail_live(&mf), 0, "allocation %llu: %llu bytes leak", (unsigned long long) n, (unsigned long long) mem_fail_live(&mf));
+        cr_assert_eq(mem_fail_live(&mf), 0, "allocation %llu: %llu bytes leak", (unsigned long long) n,
+                     (unsigned long long) mem_fail_live(&mf));
         if (!mem_fail_hit(&mf)) break;
         if (n > 300) step = 7;
     }

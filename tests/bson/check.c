@@ -36,7 +36,8 @@ Test(check, refuses_every_truncation) {
         struct bdoc d = random_doc(&c, &buf, 8, 3);
         cr_assert(is_ok_exact(d.p, d.len), "seed %llu round %d", (unsigned long long) seed, round);
         for (uint32_t len = 0; len < d.len; len++) {
-            cr_assert_not(is_ok_exact(d.p, len), "seed %llu round %d: cut at %u", (unsigned long long) seed, round, len);
+            cr_assert_not(is_ok_exact(d.p, len), "seed %llu round %d: cut at %u", (unsigned long long) seed, round,
+                          len);
             if (len < 5) continue;
             uint8_t *copy = malloc(len); /* a length that agrees with the bytes there */
             memcpy(copy, d.p, len);
@@ -87,16 +88,20 @@ Test(check, agrees_with_libbson_on_damaged_documents) {
         memcpy(copy, d.p, d.len);
         for (uint64_t n = 1 + chance_below(&c, 2); n > 0; n--) {
             uint64_t at = chance_below(&c, d.len);
-            copy[at] = (uint8_t) (chance_below(&c, 2) ? chance_next(&c) : (uint64_t) copy[at] + chance_below(&c, 9) - 4);
+            copy[at] =
+                (uint8_t) (chance_below(&c, 2) ? chance_next(&c) : (uint64_t) copy[at] + chance_below(&c, 9) - 4);
         }
         bool ours = bson_check(copy, d.len, BSON_CHECK_UTF8, &checked, &err) == ST_OK;
-        bool their = bson_init_static(&theirs, copy, d.len) && bson_validate(&theirs, BSON_VALIDATE_UTF8 | BSON_VALIDATE_UTF8_ALLOW_NULL, &offset);
+        bool their = bson_init_static(&theirs, copy, d.len) &&
+            bson_validate(&theirs, BSON_VALIDATE_UTF8 | BSON_VALIDATE_UTF8_ALLOW_NULL, &offset);
         if (ours) (void) walk(checked);
         refused += !ours;
-        cr_assert(!ours || their, "seed %llu round %llu: libbson refuses it at %zu", (unsigned long long) seed, (unsigned long long) round, offset);
+        cr_assert(!ours || their, "seed %llu round %llu: libbson refuses it at %zu", (unsigned long long) seed,
+                  (unsigned long long) round, offset);
         if (is_flat && !ours && !is_stricter(err.text)) {
             compared++;
-            cr_assert_not(their, "seed %llu round %llu: %s", (unsigned long long) seed, (unsigned long long) round, err.text);
+            cr_assert_not(their, "seed %llu round %llu: %s", (unsigned long long) seed, (unsigned long long) round,
+                          err.text);
         }
         free(copy);
     }
@@ -117,14 +122,23 @@ static const struct {
     {BYTES("\x06\0\0\0\0\0"), 22, "invalid BSON in field '' at offset 5: a field name without its closing zero"},
     {BYTES("\x05\0\0\0\1"), 22, "invalid BSON at offset 0: a document without its closing zero"},
     {BYTES("\x06\0\0\0\0"), 22, "invalid BSON at offset 0: a document whose length is wrong"},
-    {BYTES("\x09\0\0\0\x08" "a\0\2\0"), 22, "invalid BSON in field 'a' at offset 7: a boolean that is neither 0 nor 1"},
-    {BYTES("\x08\0\0\0\x15" "a\0\0"), 22, "invalid BSON in field 'a' at offset 7: a value of an unknown type"},
-    {BYTES("\x0b\0\0\0\x10" "a\0\0\0\0\0"), 22, "invalid BSON in field 'a' at offset 7: a value that is cut off"},
-    {BYTES("\x0e\0\0\0\2a\0\2\0\0\0xy\0"), 22, "invalid BSON in field 'a' at offset 7: a string without its closing zero"},
+    {BYTES("\x09\0\0\0\x08"
+           "a\0\2\0"),
+     22, "invalid BSON in field 'a' at offset 7: a boolean that is neither 0 nor 1"},
+    {BYTES("\x08\0\0\0\x15"
+           "a\0\0"),
+     22, "invalid BSON in field 'a' at offset 7: a value of an unknown type"},
+    {BYTES("\x0b\0\0\0\x10"
+           "a\0\0\0\0\0"),
+     22, "invalid BSON in field 'a' at offset 7: a value that is cut off"},
+    {BYTES("\x0e\0\0\0\2a\0\2\0\0\0xy\0"), 22,
+     "invalid BSON in field 'a' at offset 7: a string without its closing zero"},
     {BYTES("\x0e\0\0\0\2a\0\0\0\0\0xy\0"), 22, "invalid BSON in field 'a' at offset 7: a string whose length is wrong"},
     {BYTES("\x0e\0\0\0\2a\0\3\0\0\0x\xff\0\0"), 22, "invalid BSON at offset 0: a document whose length is wrong"},
     {BYTES("\x0e\0\0\0\2a\0\2\0\0\0\xc3\0\0"), 22, "invalid BSON in field 'a' at offset 11: text that is not UTF-8"},
-    {BYTES("\x11\0\0\0\3a\0\x09\0\0\0\x08" "b\0\5\0\0"), 22, "invalid BSON in field 'a.b' at offset 14: a boolean that is neither 0 nor 1"},
+    {BYTES("\x11\0\0\0\3a\0\x09\0\0\0\x08"
+           "b\0\5\0\0"),
+     22, "invalid BSON in field 'a.b' at offset 14: a boolean that is neither 0 nor 1"},
 };
 
 Test(check, says_where_and_what_is_wrong) {

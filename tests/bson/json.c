@@ -21,7 +21,9 @@ static bool has_type(struct bdoc d, uint8_t type) {
     return false;
 }
 
-static bool same_bytes(struct bdoc d, const struct buf *out) { return d.len == out->len && memcmp(d.p, out->p, d.len) == 0; }
+static bool same_bytes(struct bdoc d, const struct buf *out) {
+    return d.len == out->len && memcmp(d.p, out->p, d.len) == 0;
+}
 
 /* Bits of a NaN and forms of a decimal that are not canonical do not survive as text: documents with them are compared by order. */
 static bool same_value(struct bdoc d, const struct buf *out) {
@@ -48,12 +50,13 @@ Test(json, comes_back_as_it_was_written) {
         struct bdoc d = random_doc(&c, &doc, 5, 3);
         enum json_dialect dialect = round & 1 ? JSON_STRICT : JSON_SHELL;
         json_write(d, false, JSON_CANONICAL, round & 2 ? 2 : 0, &text);
-        cr_assert_eq(json_parse(buf_slice(&text), dialect, &back, &is_array, &used, &err), ST_OK, "seed %llu round %llu: %s in %.*s",
-                     (unsigned long long) seed, (unsigned long long) round, err.text, (int) text.len, (char *) text.p);
+        cr_assert_eq(json_parse(buf_slice(&text), dialect, &back, &is_array, &used, &err), ST_OK,
+                     "seed %llu round %llu: %s in %.*s", (unsigned long long) seed, (unsigned long long) round,
+                     err.text, (int) text.len, (char *) text.p);
         cr_assert_eq(used, text.len);
         bool exact = !has_type(d, B_DOUBLE) && !has_type(d, B_DECIMAL);
-        cr_assert(exact ? same_bytes(d, &back) : same_value(d, &back), "seed %llu round %llu: %.*s", (unsigned long long) seed,
-                  (unsigned long long) round, (int) text.len, (char *) text.p);
+        cr_assert(exact ? same_bytes(d, &back) : same_value(d, &back), "seed %llu round %llu: %.*s",
+                  (unsigned long long) seed, (unsigned long long) round, (int) text.len, (char *) text.p);
     }
     buf_release(&doc);
     buf_release(&text);
@@ -91,17 +94,19 @@ Test(json, agrees_with_libbson) {
         char *their_text = bson_as_canonical_extended_json(&theirs, &their_len);
         cr_assert_not_null(their_text);
         cr_assert_eq(json_parse(slice_of(their_text, their_len), JSON_STRICT, &back, &is_array, &used, &err), ST_OK,
-                     "seed %llu round %llu: %s in %s", (unsigned long long) seed, (unsigned long long) round, err.text, their_text);
-        cr_assert(same_value(d, &back), "seed %llu round %llu: %s", (unsigned long long) seed, (unsigned long long) round, their_text);
+                     "seed %llu round %llu: %s in %s", (unsigned long long) seed, (unsigned long long) round, err.text,
+                     their_text);
+        cr_assert(same_value(d, &back), "seed %llu round %llu: %s", (unsigned long long) seed,
+                  (unsigned long long) round, their_text);
         json_write(d, false, JSON_CANONICAL, 0, &text);
         /* Its reader loses code inside a scope, and refuses some database pointers. */
         bson_t *read = bson_new_from_json(text.p, (ssize_t) text.len, &error);
         if (!has_type(d, B_CODE_SCOPE) && !has_type(d, B_DBPOINTER)) {
-            cr_assert_not_null(read, "seed %llu round %llu: %s in %.*s", (unsigned long long) seed, (unsigned long long) round, error.message,
-                               (int) text.len, (char *) text.p);
+            cr_assert_not_null(read, "seed %llu round %llu: %s in %.*s", (unsigned long long) seed,
+                               (unsigned long long) round, error.message, (int) text.len, (char *) text.p);
             struct bdoc r = {bson_get_data(read), read->len};
-            cr_assert_eq(bdoc_compare(d, r), 0, "seed %llu round %llu: %.*s", (unsigned long long) seed, (unsigned long long) round,
-                         (int) text.len, (char *) text.p);
+            cr_assert_eq(bdoc_compare(d, r), 0, "seed %llu round %llu: %.*s", (unsigned long long) seed,
+                         (unsigned long long) round, (int) text.len, (char *) text.p);
         }
         if (read != NULL) bson_destroy(read);
         bson_free(their_text);
@@ -121,19 +126,23 @@ static const struct {
     {"{'a b': 'x\\'y'}", "{\"a b\": \"x'y\"}"},
     {"{a: 9223372036854775808}", "{\"a\": {\"$numberDouble\": \"9.223372036854775808e+18\"}}"},
     {"{a: -9223372036854775808}", "{\"a\": {\"$numberLong\": \"-9223372036854775808\"}}"},
-    {"{a: 1.0, b: 1e3, c: .5, d: +7}", "{\"a\": {\"$numberDouble\": \"1.0\"}, \"b\": {\"$numberDouble\": \"1000.0\"}, "
-                                       "\"c\": {\"$numberDouble\": \"0.5\"}, \"d\": {\"$numberInt\": \"7\"}}"},
+    {"{a: 1.0, b: 1e3, c: .5, d: +7}",
+     "{\"a\": {\"$numberDouble\": \"1.0\"}, \"b\": {\"$numberDouble\": \"1000.0\"}, "
+     "\"c\": {\"$numberDouble\": \"0.5\"}, \"d\": {\"$numberInt\": \"7\"}}"},
     {"// hello\n{a: /* one */ 1} // bye", "{\"a\": {\"$numberInt\": \"1\"}}"},
-    {"{a: NaN, b: -Infinity, c: Infinity}", "{\"a\": {\"$numberDouble\": \"NaN\"}, \"b\": {\"$numberDouble\": \"-Infinity\"}, "
-                                            "\"c\": {\"$numberDouble\": \"Infinity\"}}"},
+    {"{a: NaN, b: -Infinity, c: Infinity}",
+     "{\"a\": {\"$numberDouble\": \"NaN\"}, \"b\": {\"$numberDouble\": \"-Infinity\"}, "
+     "\"c\": {\"$numberDouble\": \"Infinity\"}}"},
     {"{_id: ObjectId(\"507f1f77bcf86cd799439011\")}", "{\"_id\": {\"$oid\": \"507f1f77bcf86cd799439011\"}}"},
     {"{a: ISODate('2012-12-24T12:15:30.501Z'), b: new Date(5)}",
      "{\"a\": {\"$date\": {\"$numberLong\": \"1356351330501\"}}, \"b\": {\"$date\": {\"$numberLong\": \"5\"}}}"},
     {"{a: NumberLong(1), b: NumberLong(\"-5\"), c: NumberInt(3), d: NumberDecimal('1.10')}",
-     "{\"a\": {\"$numberLong\": \"1\"}, \"b\": {\"$numberLong\": \"-5\"}, \"c\": {\"$numberInt\": \"3\"}, \"d\": {\"$numberDecimal\": \"1.10\"}}"},
+     "{\"a\": {\"$numberLong\": \"1\"}, \"b\": {\"$numberLong\": \"-5\"}, \"c\": {\"$numberInt\": \"3\"}, \"d\": "
+     "{\"$numberDecimal\": \"1.10\"}}"},
     {"{a: /a\\/b[/]c/mi}", "{\"a\": {\"$regularExpression\": {\"pattern\": \"a/b[/]c\", \"options\": \"im\"}}}"},
     {"{a: Timestamp(1, 2), b: MinKey, c: MaxKey(), d: undefined}",
-     "{\"a\": {\"$timestamp\": {\"t\": 1, \"i\": 2}}, \"b\": {\"$minKey\": 1}, \"c\": {\"$maxKey\": 1}, \"d\": {\"$undefined\": true}}"},
+     "{\"a\": {\"$timestamp\": {\"t\": 1, \"i\": 2}}, \"b\": {\"$minKey\": 1}, \"c\": {\"$maxKey\": 1}, \"d\": "
+     "{\"$undefined\": true}}"},
     {"{a: UUID('73ffd264-44b3-4c69-90e8-e7d1dfc035d4'), b: BinData(0, 'AQI=')}",
      "{\"a\": {\"$binary\": {\"base64\": \"c//SZESzTGmQ6OfR38A11A==\", \"subType\": \"04\"}}, "
      "\"b\": {\"$binary\": {\"base64\": \"AQI=\", \"subType\": \"00\"}}}"},
@@ -153,7 +162,8 @@ Test(json, reads_what_people_type) {
         struct err err;
         buf_init(&out, mem_default());
         buf_init(&text, mem_default());
-        cr_assert_eq(json_parse(slice_str(readable[i].text), JSON_SHELL, &out, &is_array, &used, &err), ST_OK, "%s: %s", readable[i].text, err.text);
+        cr_assert_eq(json_parse(slice_str(readable[i].text), JSON_SHELL, &out, &is_array, &used, &err), ST_OK, "%s: %s",
+                     readable[i].text, err.text);
         cr_assert_eq(used, strlen(readable[i].text), "%s", readable[i].text);
         json_write(bdoc_of(out.p), is_array, JSON_CANONICAL, 0, &text);
         (void) buf_append_u8(&text, 0);
@@ -198,7 +208,8 @@ Test(json, says_where_and_what_is_wrong) {
         size_t used;
         struct err err;
         buf_init(&out, mem_default());
-        cr_assert_eq(json_parse(slice_str(unreadable[i].text), unreadable[i].dialect, &out, &is_array, &used, &err), ST_INVALID, "%s", unreadable[i].text);
+        cr_assert_eq(json_parse(slice_str(unreadable[i].text), unreadable[i].dialect, &out, &is_array, &used, &err),
+                     ST_INVALID, "%s", unreadable[i].text);
         cr_assert_str_eq(err.text, unreadable[i].message);
         cr_assert_eq(err.code, CODE_FailedToParse);
         cr_assert_eq(out.len, 0);
@@ -244,12 +255,15 @@ Test(json, survives_any_text) {
         buf_clear(&out);
         json_write(random_doc(&c, &doc, 3, 2), false, round & 1 ? JSON_CANONICAL : JSON_RELAXED, 0, &text);
         for (uint64_t n = chance_below(&c, 5); n > 0 && text.len > 0; n--)
-            text.p[chance_below(&c, text.len)] = chance_below(&c, 4) ? (uint8_t) odd[chance_below(&c, sizeof(odd) - 1)] : (uint8_t) chance_next(&c);
+            text.p[chance_below(&c, text.len)] =
+                chance_below(&c, 4) ? (uint8_t) odd[chance_below(&c, sizeof(odd) - 1)] : (uint8_t) chance_next(&c);
         size_t len = chance_below(&c, 4) ? text.len : chance_below(&c, text.len + 1);
         uint8_t *copy = malloc(len + 1);
         memcpy(copy + 1, text.p, len);
-        if (json_parse(slice_of(copy + 1, len), round & 2 ? JSON_STRICT : JSON_SHELL, &out, &is_array, &used, &err) == ST_OK)
-            cr_assert_eq(bson_check(out.p, out.len, BSON_CHECK_UTF8, &d, &err), ST_OK, "seed %llu round %llu: %s", (unsigned long long) seed, (unsigned long long) round, err.text);
+        if (json_parse(slice_of(copy + 1, len), round & 2 ? JSON_STRICT : JSON_SHELL, &out, &is_array, &used, &err) ==
+            ST_OK)
+            cr_assert_eq(bson_check(out.p, out.len, BSON_CHECK_UTF8, &d, &err), ST_OK, "seed %llu round %llu: %s",
+                         (unsigned long long) seed, (unsigned long long) round, err.text);
         free(copy);
     }
     buf_release(&doc);

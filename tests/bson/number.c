@@ -22,7 +22,10 @@ static const char *show(struct bnum n, char text[80]) {
     case B_INT32: (void) snprintf(text, 80, "int %d", n.i32); break;
     case B_INT64: (void) snprintf(text, 80, "long %lld", (long long) n.i64); break;
     case B_DOUBLE: (void) snprintf(text, 80, "double %.17g", n.d); break;
-    default: decimal_to_text(n.dec, digits); (void) snprintf(text, 80, "decimal %s", digits); break;
+    default:
+        decimal_to_text(n.dec, digits);
+        (void) snprintf(text, 80, "decimal %s", digits);
+        break;
     }
     return text;
 }
@@ -30,7 +33,8 @@ static const char *show(struct bnum n, char text[80]) {
 #define SUM(a, b, want) check_result(bnum_add, a, b, want)
 #define PRODUCT(a, b, want) check_result(bnum_mul, a, b, want)
 
-static void check_result(bool (*op)(struct bnum, struct bnum, struct bnum *), struct bnum a, struct bnum b, const char *want) {
+static void check_result(bool (*op)(struct bnum, struct bnum, struct bnum *), struct bnum a, struct bnum b,
+                         const char *want) {
     struct bnum r;
     char text[80];
     bool ok = op(a, b, &r);
@@ -60,9 +64,14 @@ Test(number, widens_as_mongodb_does) {
 }
 
 Test(number, keeps_fifteen_digits_of_a_double) {
-    static const struct { double v; const char *want; } rows[] = {
-        {0.1, "0.100000000000000"}, {2.5, "2.50000000000000"}, {-5.5, "-5.50000000000000"}, {0.0, "0"}, {1e300, "1.00000000000000E+300"},
-        {9.9999999999999995, "10.0000000000000"}, {123456789.125, "123456789.125000"},
+    static const struct {
+        double v;
+        const char *want;
+    } rows[] = {
+        {0.1, "0.100000000000000"},          {2.5, "2.50000000000000"},
+        {-5.5, "-5.50000000000000"},         {0.0, "0"},
+        {1e300, "1.00000000000000E+300"},    {9.9999999999999995, "10.0000000000000"},
+        {123456789.125, "123456789.125000"},
     };
     char text[43];
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -52,7 +52,8 @@ Test(path, visits_what_the_match_rules_say) {
         arena_init(&arena, mem_default());
         buf_init(&doc, mem_default());
         buf_init(&shown, mem_default());
-        cr_assert_eq(json_parse(slice_str(rows[i].doc), JSON_SHELL, &doc, &is_array, &used, &err), ST_OK, "%s", err.text);
+        cr_assert_eq(json_parse(slice_str(rows[i].doc), JSON_SHELL, &doc, &is_array, &used, &err), ST_OK, "%s",
+                     err.text);
         cr_assert_eq(path_parse(&arena, slice_str(rows[i].path), &path, &err), ST_OK);
         (void) path_visit(bdoc_of(doc.p), &path, show, &shown);
         (void) buf_append_u8(&shown, 0);
@@ -83,7 +84,8 @@ Test(path, has_a_limit_of_parts) {
 
 /* Building and parsing with the n-th allocation failing. */
 Test(path, and_builders_report_lack_of_memory) {
-    static const char text[] = "{a: [{b: 1, c: 'some text'}, {$numberDecimal: '1.5'}, ObjectId('507f1f77bcf86cd799439011')], d: /x/i}";
+    static const char text[] =
+        "{a: [{b: 1, c: 'some text'}, {$numberDecimal: '1.5'}, ObjectId('507f1f77bcf86cd799439011')], d: /x/i}";
     for (uint64_t n = 1;; n++) {
         struct mem_fail mf;
         struct arena arena;

@@ -11,7 +11,11 @@
 static void ok(struct doc_db *t, status st) { cr_assert_eq(st, ST_OK, "%s", t->err.text); }
 
 static void open_lsm(struct doc_db *t) {
-    struct lsm_opts o = {.sync = LSM_SYNC_OFF, .create = true, .threads = LSM_THREADS_DEFAULT, .memtable_bytes = 256 * 1024, .log_file_len = 1 << 20};
+    struct lsm_opts o = {.sync = LSM_SYNC_OFF,
+                         .create = true,
+                         .threads = LSM_THREADS_DEFAULT,
+                         .memtable_bytes = 256 * 1024,
+                         .log_file_len = 1 << 20};
     memset(t, 0, sizeof(*t));
     ok(t, env_memory_new(mem_default(), &t->env, &t->err));
     ok(t, lsm_kv_open(t->env, "db", &o, &t->kv, &t->err));
@@ -38,9 +42,13 @@ static struct bdoc make(struct worker *w, struct buf *buf, int id) {
     bbuild_int32(&b, "_id", id);
     bbuild_int32(&b, "u", (int) chance_below(&w->chance, 3000));
     struct bbuild tags = bbuild_open_array(&b, SLICE_LIT("tags"));
-    for (uint64_t n = chance_below(&w->chance, 4); n > 0; n--) bbuild_push(&tags, (struct bval){w->chance.s[0] & 1 ? (const uint8_t *) "\1\0\0\0" : (const uint8_t *) "\2\0\0\0", 4, B_INT32});
+    for (uint64_t n = chance_below(&w->chance, 4); n > 0; n--)
+        bbuild_push(&tags,
+                    (struct bval){w->chance.s[0] & 1 ? (const uint8_t *) "\1\0\0\0" : (const uint8_t *) "\2\0\0\0", 4,
+                                  B_INT32});
     bbuild_close(&tags);
-    bbuild_slice(&b, "text", chance_below(&w->chance, 2) != 0 ? SLICE_LIT("some common words") : SLICE_LIT("other common words"));
+    bbuild_slice(&b, "text",
+                 chance_below(&w->chance, 2) != 0 ? SLICE_LIT("some common words") : SLICE_LIT("other common words"));
     return bbuild_finish(&b);
 }
 
@@ -57,8 +65,10 @@ static status attempt(struct worker *w, int id, bool is_delete, struct buf *buf,
     put_le32(bytes, (uint32_t) id);
     if (st == ST_OK) st = record_get(txn, c, (struct bval){bytes, 4, B_INT32}, key, &old, err);
     if (st == ST_NOT_FOUND && c != NULL) st = ST_OK;
-    struct bdoc before = {old.bytes.p, (uint32_t) old.bytes.len}, after = is_delete ? (struct bdoc){0} : make(w, buf, id);
-    if (st == ST_OK && (before.p != NULL || after.p != NULL)) st = collection_write(&w->view.op, txn, c, before, after, NULL, err);
+    struct bdoc before = {old.bytes.p, (uint32_t) old.bytes.len},
+                after = is_delete ? (struct bdoc){0} : make(w, buf, id);
+    if (st == ST_OK && (before.p != NULL || after.p != NULL))
+        st = collection_write(&w->view.op, txn, c, before, after, NULL, err);
     kv_value_release(&old);
     collection_unref(c);
     if (st == ST_OK) return kv_commit(txn, KV_SYNC_LATER, err);
@@ -107,7 +117,8 @@ static void finish(struct worker *w) {
 Test(concurrent, indexes_come_and_go_beside_two_writers) {
     struct doc_db t;
     struct worker a, b;
-    static const char *const specs[] = {"{'key': {'u': 1}}", "{'key': {'tags': 1, 'u': -1}}", "{'key': {'u': -1}, 'unique': true}", "{'key': {'text': 'text'}}"};
+    static const char *const specs[] = {"{'key': {'u': 1}}", "{'key': {'tags': 1, 'u': -1}}",
+                                        "{'key': {'u': -1}, 'unique': true}", "{'key': {'text': 'text'}}"};
     static const char *const names[] = {"u_1", "tags_1_u_-1", "u_-1", "text_text"};
     uint64_t seed = random_seed(11);
     open_lsm(&t);
@@ -118,7 +129,8 @@ Test(concurrent, indexes_come_and_go_beside_two_writers) {
     for (int r = 0; r < 12; r++) {
         uint32_t before;
         status st = create_index(&t, specs[r % 4]);
-        cr_assert(st == ST_OK || (st == ST_DUPLICATE && r % 4 == 2), "seed %llu, index %s: %s", (unsigned long long) seed, names[r % 4], t.err.text);
+        cr_assert(st == ST_OK || (st == ST_DUPLICATE && r % 4 == 2), "seed %llu, index %s: %s",
+                  (unsigned long long) seed, names[r % 4], t.err.text);
         if (r < 8 && st == ST_OK) ok(&t, catalog_drop_index(&t.op, NS, slice_str(names[r % 4]), &before, &t.err));
     }
     finish(&a);
@@ -148,7 +160,8 @@ Test(concurrent, a_collection_is_dropped_beside_its_writers) {
     ok(&t, thread_start(&dropper.thread, drop_and_create, &dropper, &t.err));
     for (int i = 0; i < 600; i++) {
         status st;
-        do st = insert(&t, json("{'_id': %d, 'u': [%d, 1]}", i, i)); while (st == ST_CONFLICT || st == ST_STALE);
+        do st = insert(&t, json("{'_id': %d, 'u': [%d, 1]}", i, i));
+        while (st == ST_CONFLICT || st == ST_STALE);
         ok(&t, st);
     }
     finish(&dropper);
@@ -181,10 +194,12 @@ Test(concurrent, upkeep_in_the_caller_folds_what_writers_left) {
     ok(&t, create_index(&t, "{'key': {'text': 'text'}}"));
     ok(&t, db_upkeep(&t.op, &more, &t.err));
     cr_assert(!more); /* nothing due */
-    for (int i = 0; i < 1200; i++) ok(&t, insert(&t, json("{'_id': %d, 'text': 'common words about green apples w%d'}", i, i % 50)));
+    for (int i = 0; i < 1200; i++)
+        ok(&t, insert(&t, json("{'_id': %d, 'text': 'common words about green apples w%d'}", i, i % 50)));
     uint64_t before = key_total(t.kv);
     int steps = 0;
-    do ok(&t, db_upkeep(&t.op, &more, &t.err)); while (more && ++steps < 1000);
+    do ok(&t, db_upkeep(&t.op, &more, &t.err));
+    while (more && ++steps < 1000);
     cr_assert_lt(key_total(t.kv), before - 1000);
     assert_sound(&t, 1200);
     doc_close(&t);

@@ -13,15 +13,21 @@
 static void ok(struct doc_db *t, status st) { cr_assert_eq(st, ST_OK, "%s", t->err.text); }
 
 static void fill(struct doc_db *t, int count) {
-    for (int i = 0; i < count; i++) ok(t, insert(t, json("{'_id': %d, 'a': %d, 'tags': ['t%d', 't%d'], 'u': 'u%d'}", i, i % 7, i % 3, i % 5, i)));
+    for (int i = 0; i < count; i++)
+        ok(t, insert(t, json("{'_id': %d, 'a': %d, 'tags': ['t%d', 't%d'], 'u': 'u%d'}", i, i % 7, i % 3, i % 5, i)));
 }
 
-struct built { bool created; uint32_t before, after; };
+struct built {
+    bool created;
+    uint32_t before, after;
+};
 
-static status build(struct doc_db *t, uint32_t count, const char *const *specs, void (*progress)(void *ctx, struct index_build_progress p), void *ctx, struct built *out) {
+static status build(struct doc_db *t, uint32_t count, const char *const *specs,
+                    void (*progress)(void *ctx, struct index_build_progress p), void *ctx, struct built *out) {
     struct bdoc docs[8];
     for (uint32_t i = 0; i < count; i++) docs[i] = json("%s", specs[i]);
-    return catalog_create_indexes(&t->op, NS, docs, count, progress, ctx, &out->created, &out->before, &out->after, &t->err);
+    return catalog_create_indexes(&t->op, NS, docs, count, progress, ctx, &out->created, &out->before, &out->after,
+                                  &t->err);
 }
 
 static uint32_t index_count(struct doc_db *t) {
@@ -34,7 +40,8 @@ static uint32_t index_count(struct doc_db *t) {
     return n;
 }
 
-static const char *const four[] = {"{'key': {'a': 1}}", "{'key': {'tags': 1, 'a': -1}}", "{'key': {'u': 1}, 'unique': true}", "{'key': {'_id': 1}}"};
+static const char *const four[] = {"{'key': {'a': 1}}", "{'key': {'tags': 1, 'a': -1}}",
+                                   "{'key': {'u': 1}, 'unique': true}", "{'key': {'_id': 1}}"};
 
 Test(index_build, several_indexes_are_built_in_one_call) {
     struct doc_db t;
@@ -79,7 +86,8 @@ Test(index_build, runs_on_disk_give_what_memory_gives) {
     ok(&big, build(&big, 4, four, NULL, NULL, &b));
     ok(&small, build(&small, 4, four, NULL, NULL, &b));
     const char *names[] = {"a_1", "tags_1_a_-1", "u_1"};
-    for (int i = 0; i < 3; i++) cr_assert_str_eq(entries_of(&big, names[i], false), entries_of(&small, names[i], false));
+    for (int i = 0; i < 3; i++)
+        cr_assert_str_eq(entries_of(&big, names[i], false), entries_of(&small, names[i], false));
     cr_assert_eq(key_total(big.kv), key_total(small.kv));
     assert_sound(&small, 400);
     doc_close(&big);
@@ -140,7 +148,8 @@ Test(index_build, a_duplicate_fails_the_build_and_leaves_nothing) {
         t.op.memory_max = i == 0 ? OP_MEMORY_MAX : 4096;
         cr_assert_eq(build(&t, 3, four, NULL, NULL, &b), ST_DUPLICATE);
         cr_assert_eq(t.err.code, CODE_DuplicateKey);
-        cr_assert_str_eq(t.err.text, "E11000 duplicate key error collection: test.c index: u_1 dup key: { u: \"u42\" }");
+        cr_assert_str_eq(t.err.text,
+                         "E11000 duplicate key error collection: test.c index: u_1 dup key: { u: \"u42\" }");
         struct bdoc want = json("{'keyPattern': {'u': 1}, 'keyValue': {'u': 'u42'}}");
         cr_assert_eq(t.err.details_len, want.len);
         cr_assert_eq(memcmp(t.err.details, want.p, want.len), 0);
@@ -261,7 +270,7 @@ struct beside {
 static void run_beside(void *ctx, struct index_build_progress p) {
     struct beside *b = ctx;
     if (b->write != NULL && p.done >= b->at) {
-        void (*write)(struct doc_db *w) = b->write;
+        void (*write)(struct doc_db * w) = b->write;
         b->write = NULL;
         write(&b->writer);
     }
@@ -283,13 +292,17 @@ static status build_beside(struct doc_db *t, void (*write)(struct doc_db *w), ui
 
 /* Before, amid and (the scan's last report) after the scan; what follows loading has a test of its own. */
 static const uint64_t moments[] = {0, 128, 256};
-#define EACH_MOMENT(t, write)                                                                                                                                                                                      \
-    for (int m = 0; m < 3; m++)                                                                                                                                                                                    \
-        for (status st = build_beside(&(t), write, moments[m]), once = ST_OK; once == ST_OK; once = ST_END, doc_close(&(t)))
+#define EACH_MOMENT(t, write)                                                                                          \
+    for (int m = 0; m < 3; m++)                                                                                        \
+        for (status st = build_beside(&(t), write, moments[m]), once = ST_OK; once == ST_OK;                           \
+             once = ST_END, doc_close(&(t)))
 
 static void many_writes(struct doc_db *w) {
     for (int i = 0; i < 300; i += 3) ok(w, erase(w, text_of(json("{'_id': %d}", i))));
-    for (int i = 1; i < 300; i += 3) ok(w, replace(w, text_of(json("{'_id': %d}", i)), json("{'_id': %d, 'a': [%d, 77], 'tags': 'x', 'u': 'v%d'}", i, i, i)));
+    for (int i = 1; i < 300; i += 3)
+        ok(w,
+           replace(w, text_of(json("{'_id': %d}", i)),
+                   json("{'_id': %d, 'a': [%d, 77], 'tags': 'x', 'u': 'v%d'}", i, i, i)));
     for (int i = 0; i < 300; i += 6) ok(w, insert(w, json("{'_id': %d, 'a': 1, 'u': 'u%d'}", i, i)));
     for (int i = 400; i < 450; i++) ok(w, insert(w, json("{'_id': %d, 'a': {'b': 1}, 'tags': [], 'u': 'u%d'}", i, i)));
 }
@@ -311,7 +324,8 @@ Test(index_build, a_writers_duplicate_of_a_scanned_key_fails_the_build) {
     struct doc_db t;
     EACH_MOMENT(t, add_a_duplicate) {
         cr_assert_eq(st, ST_DUPLICATE);
-        cr_assert_str_eq(t.err.text, "E11000 duplicate key error collection: test.c index: u_1 dup key: { u: \"u200\" }");
+        cr_assert_str_eq(t.err.text,
+                         "E11000 duplicate key error collection: test.c index: u_1 dup key: { u: \"u200\" }");
         cr_assert_eq(index_count(&t), 0);
         assert_sound(&t, 301);
     }
@@ -423,7 +437,9 @@ static struct chance random_writer;
 static void write_randomly(struct doc_db *w) {
     for (int i = 0; i < 60; i++) {
         int id = (int) chance_below(&random_writer, 60), u = (int) chance_below(&random_writer, 80);
-        status st = chance_below(&random_writer, 2) != 0 ? erase(w, text_of(json("{'_id': %d}", id))) : insert(w, json("{'_id': %d, 'a': %d, 'u': 'u%d'}", id, u, u));
+        status st = chance_below(&random_writer, 2) != 0
+            ? erase(w, text_of(json("{'_id': %d}", id)))
+            : insert(w, json("{'_id': %d, 'a': %d, 'u': 'u%d'}", id, u, u));
         cr_assert(st == ST_OK || st == ST_NOT_FOUND || st == ST_DUPLICATE, "%s", w->err.text);
     }
 }
@@ -443,7 +459,8 @@ Test(index_build, random_writes_beside_a_unique_build_give_a_sound_index_or_none
         txn = begin_txn(&t, true);
         c = find_collection(&t, txn);
         ok(&t, collection_validate(&t.op, txn, c, NULL, NULL, &report, &t.err));
-        cr_assert_eq(report.missing_entries + report.extra_entries + report.count_mismatches + report.invalid_documents, 0, "seed %llu", (unsigned long long) seed);
+        cr_assert_eq(report.missing_entries + report.extra_entries + report.count_mismatches + report.invalid_documents,
+                     0, "seed %llu", (unsigned long long) seed);
         collection_unref(c);
         kv_abort(txn);
         doc_close(&t);

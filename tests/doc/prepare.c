@@ -6,9 +6,15 @@
 #include "bson/build.h"
 #include "support/doc_db.h"
 
-struct prepared { struct doc_db t; struct buf buf; struct bdoc doc; };
+struct prepared {
+    struct doc_db t;
+    struct buf buf;
+    struct bdoc doc;
+};
 
-static status prepare(struct prepared *p, struct bdoc doc) { return collection_prepare(&p->t.op, doc, &p->buf, &p->doc, &p->t.err); }
+static status prepare(struct prepared *p, struct bdoc doc) {
+    return collection_prepare(&p->t.op, doc, &p->buf, &p->doc, &p->t.err);
+}
 
 static void setup_p(struct prepared *p) {
     doc_open(&p->t);
@@ -52,9 +58,11 @@ Test(prepare, ids_that_cannot_be_are_refused) {
     struct prepared p;
     setup_p(&p);
     refused(&p, json("{'_id': [1]}"), CODE_BadValue, "can't use an array for _id");
-    refused(&p, json("{'_id': {'$regularExpression': {'pattern': 'a', 'options': ''}}}"), CODE_BadValue, "can't use a regex for _id");
+    refused(&p, json("{'_id': {'$regularExpression': {'pattern': 'a', 'options': ''}}}"), CODE_BadValue,
+            "can't use a regex for _id");
     refused(&p, json("{'_id': {'$undefined': true}}"), CODE_BadValue, "can't use a undefined for _id");
-    refused(&p, json("{'_id': {'$x': 1}}"), CODE_DollarPrefixedFieldName, "_id fields may not contain '$'-prefixed fields: $x is not valid for storage.");
+    refused(&p, json("{'_id': {'$x': 1}}"), CODE_DollarPrefixedFieldName,
+            "_id fields may not contain '$'-prefixed fields: $x is not valid for storage.");
     refused(&p, json("{'_id': 1, 'a': 1, '_id': 2}"), CODE_BadValue, "can't have multiple _id fields in one document");
     cr_assert_eq(prepare(&p, json("{'_id': {'a': {'$x': 1}}}")), ST_OK);
     cr_assert_eq(prepare(&p, json("{'_id': null}")), ST_OK);
@@ -64,7 +72,11 @@ Test(prepare, ids_that_cannot_be_are_refused) {
 Test(prepare, an_empty_timestamp_is_filled_in) {
     struct prepared p;
     setup_p(&p);
-    cr_assert_eq(prepare(&p, json("{'_id': 1, 't': {'$timestamp': {'t': 0, 'i': 0}}, 'd': {'t': {'$timestamp': {'t': 0, 'i': 0}}}}")), ST_OK);
+    cr_assert_eq(
+        prepare(&p,
+                json(
+                    "{'_id': 1, 't': {'$timestamp': {'t': 0, 'i': 0}}, 'd': {'t': {'$timestamp': {'t': 0, 'i': 0}}}}")),
+        ST_OK);
     cr_assert_neq(bval_timestamp(bdoc_get_str(p.doc, "t")), 0);
     cr_assert_eq(bval_timestamp(bdoc_get_str(bval_doc(bdoc_get_str(p.doc, "d")), "t")), 0);
     finish_p(&p);

@@ -78,7 +78,10 @@ Test(scan, many_documents_are_read_in_the_order_asked_for) {
 }
 
 /* All entries' a, in order, for [lo, hi) and from a seek on. */
-struct want { int lo, hi; bool backward; };
+struct want {
+    int lo, hi;
+    bool backward;
+};
 
 static int a_of(const struct index_entry *e) {
     struct slice key = e->key;
@@ -92,7 +95,8 @@ static int a_of(const struct index_entry *e) {
     return a;
 }
 
-static void check_index_range(struct doc_db *t, struct index_scan *s, int lo, int hi, bool backward, const int *counts) {
+static void check_index_range(struct doc_db *t, struct index_scan *s, int lo, int hi, bool backward,
+                              const int *counts) {
     struct index_entry e;
     struct buf klo = key_of(lo), khi = key_of(hi);
     ok(t, index_scan_range(s, buf_slice(&klo), buf_slice(&khi), &t->err));
@@ -124,7 +128,8 @@ static void check_index_range(struct doc_db *t, struct index_scan *s, int lo, in
 }
 
 Test(scan, index_entries_come_within_their_range_and_from_a_seek_on) {
-    static const char *const specs[] = {"{'key': {'a': 1}, 'name': 'i'}", "{'key': {'a': 1}, 'name': 'i', 'unique': true}"};
+    static const char *const specs[] = {"{'key': {'a': 1}, 'name': 'i'}",
+                                        "{'key': {'a': 1}, 'name': 'i', 'unique': true}"};
     for (int unique = 0; unique < 2; unique++) {
         struct doc_db t;
         int counts[40] = {0};

@@ -96,7 +96,9 @@ Test(validate, a_changed_document_and_a_swapped_owner_are_found) {
     struct buf key = nth_key(&t, slice_of(records, 3), 1), entry = nth_key(&t, slice_of(uniques, 4), 3);
     struct bdoc other = json("{'_id': 1, 'a': [1, 'y'], 'u': 1}");
     tamper(&t, buf_slice(&key), slice_of(other.p, other.len));
-    tamper(&t, buf_slice(&entry), SLICE_LIT("\x01" "?"));
+    tamper(&t, buf_slice(&entry),
+           SLICE_LIT("\x01"
+                     "?"));
     struct validate_report r = validate(&t);
     cr_assert_eq(r.missing_entries, 2);
     cr_assert_eq(r.extra_entries, 2);

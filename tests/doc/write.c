@@ -18,7 +18,9 @@ static void refused(struct doc_db *t, status st, int32_t code, const char *text)
     cr_assert_str_eq(t->err.text, text);
 }
 
-static bool details_are(const struct err *err, struct bdoc want) { return err->details_len == want.len && memcmp(err->details, want.p, want.len) == 0; }
+static bool details_are(const struct err *err, struct bdoc want) {
+    return err->details_len == want.len && memcmp(err->details, want.p, want.len) == 0;
+}
 
 Test(write, a_document_is_found_under_its_id_and_in_its_indexes) {
     struct doc_db t;
@@ -42,11 +44,13 @@ Test(write, a_second_document_of_an_id_is_refused_with_its_key) {
     struct doc_db t;
     doc_open(&t);
     ok(&t, insert(&t, json("{'_id': 'a', 'n': 1}")));
-    refused(&t, insert(&t, json("{'_id': 'a', 'n': 2}")), CODE_DuplicateKey, "E11000 duplicate key error collection: test.c index: _id_ dup key: { _id: \"a\" }");
+    refused(&t, insert(&t, json("{'_id': 'a', 'n': 2}")), CODE_DuplicateKey,
+            "E11000 duplicate key error collection: test.c index: _id_ dup key: { _id: \"a\" }");
     cr_assert(details_are(&t.err, json("{'keyPattern': {'_id': 1}, 'keyValue': {'_id': 'a'}}")));
     /* numbers that are equal are one _id */
     ok(&t, insert(&t, json("{'_id': 1}")));
-    refused(&t, insert(&t, json("{'_id': 1.0}")), CODE_DuplicateKey, "E11000 duplicate key error collection: test.c index: _id_ dup key: { _id: 1.0 }");
+    refused(&t, insert(&t, json("{'_id': 1.0}")), CODE_DuplicateKey,
+            "E11000 duplicate key error collection: test.c index: _id_ dup key: { _id: 1.0 }");
     assert_sound(&t, 2);
     doc_close(&t);
 }
@@ -56,15 +60,19 @@ Test(write, a_duplicate_in_a_unique_index_is_refused_as_mongodb_says_it) {
     doc_open(&t);
     ok(&t, create_index(&t, "{'key': {'a': 1, 'b.c': -1}, 'unique': true}"));
     ok(&t, insert(&t, json("{'_id': 1, 'a': 1, 'b': {'c': 'x\\\"y'}}")));
-    refused(&t, insert(&t, json("{'_id': 2, 'a': {'$numberLong': '1'}, 'b': [{'c': 7}, {'c': 'x\\\"y'}]}")), CODE_DuplicateKey,
+    refused(&t, insert(&t, json("{'_id': 2, 'a': {'$numberLong': '1'}, 'b': [{'c': 7}, {'c': 'x\\\"y'}]}")),
+            CODE_DuplicateKey,
             "E11000 duplicate key error collection: test.c index: a_1_b.c_-1 dup key: { a: 1, b.c: \"x\\\"y\" }");
-    cr_assert(details_are(&t.err, json("{'keyPattern': {'a': 1, 'b.c': -1}, 'keyValue': {'a': {'$numberLong': '1'}, 'b.c': 'x\\\"y'}}")));
+    cr_assert(details_are(
+        &t.err, json("{'keyPattern': {'a': 1, 'b.c': -1}, 'keyValue': {'a': {'$numberLong': '1'}, 'b.c': 'x\\\"y'}}")));
     ok(&t, insert(&t, json("{'_id': 3}")));
-    refused(&t, insert(&t, json("{'_id': 4, 'a': null}")), CODE_DuplicateKey, "E11000 duplicate key error collection: test.c index: a_1_b.c_-1 dup key: { a: null, b.c: null }");
+    refused(&t, insert(&t, json("{'_id': 4, 'a': null}")), CODE_DuplicateKey,
+            "E11000 duplicate key error collection: test.c index: a_1_b.c_-1 dup key: { a: null, b.c: null }");
     assert_sound(&t, 2);
     ok(&t, replace(&t, "{'_id': 3}", json("{'_id': 3, 'a': 5}")));
     ok(&t, insert(&t, json("{'_id': 4, 'a': null}")));
-    refused(&t, replace(&t, "{'_id': 3}", json("{'_id': 3}")), CODE_DuplicateKey, "E11000 duplicate key error collection: test.c index: a_1_b.c_-1 dup key: { a: null, b.c: null }");
+    refused(&t, replace(&t, "{'_id': 3}", json("{'_id': 3}")), CODE_DuplicateKey,
+            "E11000 duplicate key error collection: test.c index: a_1_b.c_-1 dup key: { a: null, b.c: null }");
     ok(&t, replace(&t, "{'_id': 3}", json("{'_id': 3, 'a': 5.0}"))); /* its own key, other side bits */
     assert_sound(&t, 3);
     doc_close(&t);
@@ -77,7 +85,8 @@ Test(write, a_sparse_unique_index_lets_documents_without_the_field_in) {
     ok(&t, insert(&t, json("{'_id': 1}")));
     ok(&t, insert(&t, json("{'_id': 2}")));
     ok(&t, insert(&t, json("{'_id': 3, 'a': null}")));
-    refused(&t, insert(&t, json("{'_id': 4, 'a': null}")), CODE_DuplicateKey, "E11000 duplicate key error collection: test.c index: a_1 dup key: { a: null }");
+    refused(&t, insert(&t, json("{'_id': 4, 'a': null}")), CODE_DuplicateKey,
+            "E11000 duplicate key error collection: test.c index: a_1 dup key: { a: null }");
     assert_sound(&t, 3);
     doc_close(&t);
 }
@@ -90,7 +99,8 @@ Test(write, the_third_indexs_duplicate_leaves_nothing_of_the_document) {
     ok(&t, create_index(&t, "{'key': {'u': 1}, 'unique': true}"));
     struct kv_txn *txn = begin_txn(&t, false);
     ok(&t, write_in(&t, txn, (struct bdoc){0}, json("{'_id': 1, 'a': 1, 'b': 1, 'u': 1}")));
-    cr_assert_eq(write_in(&t, txn, (struct bdoc){0}, json("{'_id': 2, 'a': [2, 3], 'b': 2, 'u': [9, 1]}")), ST_DUPLICATE);
+    cr_assert_eq(write_in(&t, txn, (struct bdoc){0}, json("{'_id': 2, 'a': [2, 3], 'b': 2, 'u': [9, 1]}")),
+                 ST_DUPLICATE);
     ok(&t, write_in(&t, txn, (struct bdoc){0}, json("{'_id': 3, 'a': 3, 'b': 3, 'u': 9}")));
     ok(&t, kv_commit(txn, KV_SYNC, &t.err));
     assert_sound(&t, 2);
@@ -102,9 +112,12 @@ Test(write, an_id_may_not_change_but_in_its_type) {
     doc_open(&t);
     ok(&t, create_index(&t, "{'key': {'a': 1, '_id': 1}}"));
     ok(&t, insert(&t, json("{'_id': 1, 'a': 1}")));
-    refused(&t, replace(&t, "{'_id': 1}", json("{'_id': 2, 'a': 1}")), CODE_ImmutableField, "After applying the update, the (immutable) field '_id' was found to have been altered to _id: 2");
+    refused(&t, replace(&t, "{'_id': 1}", json("{'_id': 2, 'a': 1}")), CODE_ImmutableField,
+            "After applying the update, the (immutable) field '_id' was found to have been altered to _id: 2");
     ok(&t, replace(&t, "{'_id': 1}", json("{'_id': 1.0, 'a': 1}")));
-    cr_assert_str_eq(entries_of(&t, "a_1__id_1", false), "{ \"\" : { \"$numberInt\" : \"1\" } }{ \"\" : { \"$numberDouble\" : \"1.0\" } }{ \"\" : { \"$numberDouble\" : \"1.0\" } }\n");
+    cr_assert_str_eq(entries_of(&t, "a_1__id_1", false),
+                     "{ \"\" : { \"$numberInt\" : \"1\" } }{ \"\" : { \"$numberDouble\" : \"1.0\" } }{ \"\" : { "
+                     "\"$numberDouble\" : \"1.0\" } }\n");
     assert_sound(&t, 1);
     doc_close(&t);
 }
@@ -210,9 +223,14 @@ Test(write, counters_are_exact_at_every_snapshot) {
 
 #define MODEL_DOCS 40
 
-struct slot { bool present; struct buf doc; };
+struct slot {
+    bool present;
+    struct buf doc;
+};
 
-static struct bdoc slot_doc(const struct slot *s) { return s->present ? (struct bdoc){s->doc.p, (uint32_t) s->doc.len} : (struct bdoc){0}; }
+static struct bdoc slot_doc(const struct slot *s) {
+    return s->present ? (struct bdoc){s->doc.p, (uint32_t) s->doc.len} : (struct bdoc){0};
+}
 
 static struct bdoc random_record(struct chance *ch, struct buf *buf, int id) {
     struct bbuild b;
@@ -249,7 +267,8 @@ Test(write, indexes_of_every_kind_agree_with_their_documents_over_random_writes)
         bool is_kept = st == ST_OK && chance_below(&ch, 8) != 0;
         if (is_kept) ok(&t, kv_commit(txn, KV_SYNC, &t.err));
         else kv_abort(txn);
-        cr_assert(st == ST_OK || st == ST_DUPLICATE || t.err.code == CODE_CannotIndexParallelArrays, "seed %llu: %s", (unsigned long long) seed, t.err.text);
+        cr_assert(st == ST_OK || st == ST_DUPLICATE || t.err.code == CODE_CannotIndexParallelArrays, "seed %llu: %s",
+                  (unsigned long long) seed, t.err.text);
         refusals += st != ST_OK;
         if (is_kept) {
             present += (doc.p != NULL) - s->present;

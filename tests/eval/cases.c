@@ -34,10 +34,8 @@ static void run_match(struct case_block *c) {
         }
         bson_t *doc = case_json(c, c->lines[i].value);
         bool matches = false;
-        if (match_doc(&m, case_doc(doc), &matches, &err) != ST_OK)
-            case_answer_error(c, i, &err);
-        else
-            case_answer(c, i, matches ? "yes" : "no", c->lines[i].value);
+        if (match_doc(&m, case_doc(doc), &matches, &err) != ST_OK) case_answer_error(c, i, &err);
+        else case_answer(c, i, matches ? "yes" : "no", c->lines[i].value);
         bson_destroy(doc);
     }
     if (st == ST_OK) matcher_release(&m);
@@ -86,10 +84,8 @@ static void run_update(struct case_block *c) {
     status st = run_one_update(&r, update, query, doc, &result, &changed);
     for (int i = 0; i < c->line_count; i++) {
         if (c->lines[i].key == NULL || !is_result(c->lines[i].key)) continue;
-        if (st != ST_OK)
-            case_answer_error(c, i, &r.err);
-        else
-            case_answer_doc(c, i, changed ? "want" : "same", result);
+        if (st != ST_OK) case_answer_error(c, i, &r.err);
+        else case_answer_doc(c, i, changed ? "want" : "same", result);
     }
     update_release(r.update);
     if (r.has_query) matcher_release(&r.query);
@@ -122,10 +118,8 @@ static void run_project(struct case_block *c) {
         if (key == NULL || !is_result(key)) continue;
         if (doc == NULL) doc = bson_new();
         status applied = st != ST_OK ? st : projection_apply(p, case_doc(doc), 1.5, &out, &result, &err);
-        if (applied != ST_OK)
-            case_answer_error(c, i, &err);
-        else
-            case_answer_doc(c, i, "want", result);
+        if (applied != ST_OK) case_answer_error(c, i, &err);
+        else case_answer_doc(c, i, "want", result);
     }
     if (doc != NULL) bson_destroy(doc);
     if (st == ST_OK) projection_release(p);
@@ -182,16 +176,13 @@ static void run_sort(struct case_block *c) {
         const char *key = c->lines[i].key;
         if (key == NULL) continue;
         if (strcmp(key, "error") == 0) {
-            if (st != ST_OK)
-                case_answer_error(c, i, &err);
-            else
-                case_answer(c, i, "error", "none");
+            if (st != ST_OK) case_answer_error(c, i, &err);
+            else case_answer(c, i, "error", "none");
         }
         if (st == ST_OK && strcmp(key, "doc") == 0) case_answer(c, i, "doc", docs[at++].text);
     }
     if (st != ST_OK && case_get(c, "error") == NULL) cr_assert_fail("%s: %s: %s", c->file, c->name, err.text);
-    for (int i = 0; i < count; i++)
-        buf_release(&docs[i].key);
+    for (int i = 0; i < count; i++) buf_release(&docs[i].key);
     bson_destroy(spec);
     arena_release(&arena);
 }

@@ -50,8 +50,7 @@ Test(match, flattens_and, .init = set_up, .fini = tear_down) {
     cr_assert_eq(m.root->op, MATCH_AND);
     cr_assert_eq(m.root->child_count, 5 - 1);
     static const enum match_op ops[] = {MATCH_EQ, MATCH_GT, MATCH_LT, MATCH_EQ};
-    for (int i = 0; i < 4; i++)
-        cr_assert_eq(m.root->children[i]->op, ops[i]);
+    for (int i = 0; i < 4; i++) cr_assert_eq(m.root->children[i]->op, ops[i]);
 }
 
 Test(match, makes_one_of_one, .init = set_up, .fini = tear_down) {
@@ -254,7 +253,7 @@ static struct slice random_path(struct chance *chance, struct bdoc doc, char *pa
             for (uint64_t n = chance_below(chance, bdoc_count(bval_doc(v))) + 1; n != 0; n--)
                 (void) biter_next(&it, &e);
             bool enter = v.type == B_ARRAY && e.value.type == B_DOCUMENT &&
-                         chance_below(chance, 2) == 0; /* without a position */
+                chance_below(chance, 2) == 0; /* without a position */
             v = e.value;
             if (enter && i > 0) {
                 i--;
@@ -288,8 +287,7 @@ static struct bval random_operand(struct chance *chance, struct bdoc doc, struct
          depth++) {
         struct biter it = biter_of(bval_doc(v));
         struct belem e = {0};
-        for (uint64_t n = chance_below(chance, bdoc_count(bval_doc(v))) + 1; n != 0; n--)
-            (void) biter_next(&it, &e);
+        for (uint64_t n = chance_below(chance, bdoc_count(bval_doc(v))) + 1; n != 0; n--) (void) biter_next(&it, &e);
         v = e.value;
         if (chance_below(chance, 3) == 0) break;
     }
@@ -377,11 +375,9 @@ Test(match, refuses_a_filter_that_is_too_deep, .init = set_up, .fini = tear_down
     struct matcher m;
     struct err err = ERR_INIT;
     buf_init(&json, mem_default());
-    for (int i = 0; i < 85; i++)
-        (void) buf_append(&json, "{\"$or\":[", 8);
+    for (int i = 0; i < 85; i++) (void) buf_append(&json, "{\"$or\":[", 8);
     (void) buf_append(&json, "{\"a\":{\"$not\":{\"$not\":{\"$not\":{\"$gt\":1}}}}}", 42);
-    for (int i = 0; i < 85; i++)
-        (void) buf_append(&json, "]}", 2);
+    for (int i = 0; i < 85; i++) (void) buf_append(&json, "]}", 2);
     (void) buf_append_u8(&json, 0);
     cr_assert_eq(match_compile(mem_default(), &arena, doc_of((const char *) json.p), &m, &err), ST_OK, "%s", err.text);
     struct bbuild levels[121], b;
@@ -391,8 +387,7 @@ Test(match, refuses_a_filter_that_is_too_deep, .init = set_up, .fini = tear_down
         levels[i + 1] = bbuild_open_doc(&levels[i], i == 0 ? SLICE_LIT("a") : SLICE_LIT("$not"));
     b = levels[120];
     bbuild_int32(&b, "$gt", 1);
-    for (int i = 120; i > 0; i--)
-        bbuild_close(&levels[i]);
+    for (int i = 120; i > 0; i--) bbuild_close(&levels[i]);
     cr_assert_eq(match_compile(mem_default(), &arena, bbuild_finish(&levels[0]), &m, &err), ST_INVALID);
     cr_assert_eq(err.code, CODE_BadValue);
     cr_assert_not_null(strstr(err.text, "tree depth"));
@@ -476,8 +471,7 @@ Test(match, allocates_nothing_per_document, .init = set_up, .fini = tear_down) {
     cr_assert_eq(match_compile(&mf.mem, &own, filter, &m, &err), ST_OK);
     cr_assert_eq(match_doc(&m, doc, &matches, &err), ST_OK); /* the regex makes its match block */
     uint64_t count = mf.count;
-    for (int i = 0; i < 100; i++)
-        cr_assert_eq(match_doc(&m, doc, &matches, &err), ST_OK);
+    for (int i = 0; i < 100; i++) cr_assert_eq(match_doc(&m, doc, &matches, &err), ST_OK);
     cr_assert(matches);
     cr_assert_eq(mf.count, count);
     matcher_release(&m);
@@ -506,10 +500,8 @@ Test(match, serves_several_threads, .init = set_up, .fini = tear_down) {
                        .yes = doc_of("{a: 'xyzw', b: 'qxr'}"),
                        .no = doc_of("{a: 'xyzw', b: 'qxs'}")};
     pthread_t threads[4];
-    for (int i = 0; i < 4; i++)
-        cr_assert_eq(pthread_create(&threads[i], NULL, match_many, &s), 0);
-    for (int i = 0; i < 4; i++)
-        cr_assert_eq(pthread_join(threads[i], NULL), 0);
+    for (int i = 0; i < 4; i++) cr_assert_eq(pthread_create(&threads[i], NULL, match_many, &s), 0);
+    for (int i = 0; i < 4; i++) cr_assert_eq(pthread_join(threads[i], NULL), 0);
     cr_assert_not(s.failed);
     matcher_release(&s.m);
 }

@@ -110,8 +110,7 @@ static void naive_values(struct bval v, const char *path, struct bval *values, s
             return;
         }
         if (bdoc_is_empty(bval_doc(v))) values[(*count)++] = (struct bval){(const uint8_t *) "", 0, B_NULL};
-        for (it = biter_of(bval_doc(v)); biter_next(&it, &e);)
-            values[(*count)++] = e.value;
+        for (it = biter_of(bval_doc(v)); biter_next(&it, &e);) values[(*count)++] = e.value;
         return;
     }
     size_t len = strcspn(path, ".");

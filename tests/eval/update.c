@@ -64,8 +64,7 @@ Test(update, tells_its_kind_and_paths, .init = set_up, .fini = tear_down) {
     cr_assert_not(all);
     cr_assert_eq(count, 4);
     static const char *const names[] = {"a", "b.c", "e.f", "d"};
-    for (int i = 0; i < 4; i++)
-        cr_assert(slice_equal(paths[i].text, slice_str(names[i])));
+    for (int i = 0; i < 4; i++) cr_assert(slice_equal(paths[i].text, slice_str(names[i])));
     u = compiled("{a: 1}");
     cr_assert_eq(update_kind_of(u), UPDATE_REPLACEMENT);
     (void) update_paths(u, &count, &all);
@@ -94,10 +93,8 @@ static struct bdoc nested(int levels) {
     struct bbuild at[200];
     buf_clear(&text);
     bbuild_begin(&at[0], &text);
-    for (int i = 1; i < levels; i++)
-        at[i] = bbuild_open_doc(&at[i - 1], SLICE_LIT("a"));
-    for (int i = levels - 1; i > 0; i--)
-        bbuild_close(&at[i]);
+    for (int i = 1; i < levels; i++) at[i] = bbuild_open_doc(&at[i - 1], SLICE_LIT("a"));
+    for (int i = levels - 1; i > 0; i--) bbuild_close(&at[i]);
     struct bdoc d = bbuild_finish(&at[0]);
     return (struct bdoc){arena_copy(&arena, d.p, d.len), d.len};
 }
@@ -107,8 +104,7 @@ Test(update, refuses_a_document_that_gets_too_deep, .init = set_up, .fini = tear
     bool changed;
     struct err err = ERR_INIT;
     char path[400] = "{$set: {'a";
-    for (int i = 2; i < BSON_DEPTH_MAX; i++)
-        (void) strcat(path, ".a");
+    for (int i = 2; i < BSON_DEPTH_MAX; i++) (void) strcat(path, ".a");
     size_t len = strlen(path);
     (void) strcpy(path + len, "': 1}}");
     cr_assert_eq(apply(compiled(path), doc, &result, &changed, &err), ST_OK, "%s", err.text);
@@ -121,8 +117,7 @@ Test(update, refuses_a_document_that_gets_too_deep, .init = set_up, .fini = tear
     cr_assert_eq(apply(compiled(path), doc, &result, &changed, &err), ST_INVALID);
     cr_assert_eq(err.code, CODE_Overflow);
     (void) strcpy(path, "{$push: {'a");
-    for (int i = 2; i < BSON_DEPTH_MAX; i++)
-        (void) strcat(path, ".a");
+    for (int i = 2; i < BSON_DEPTH_MAX; i++) (void) strcat(path, ".a");
     (void) strcat(path, ".x': {}}}");
     cr_assert_eq(apply(compiled(path), doc, &result, &changed, &err), ST_INVALID);
     cr_assert_eq(err.code, CODE_Overflow);
@@ -239,12 +234,9 @@ static bool naive_children(const struct change *c, const char *path, struct bval
     struct biter it = biter_of(old.type == B_MISSING ? bdoc_empty : bval_doc(old));
     while (biter_next(&it, &e)) {
         count++;
-        if (found || !slice_equal(e.name, part))
-            bbuild_value(to, e.name, e.value);
-        else if (!naive_change(c, rest, e.value, e.name, to, old.type == B_ARRAY))
-            return false;
-        else
-            found = true;
+        if (found || !slice_equal(e.name, part)) bbuild_value(to, e.name, e.value);
+        else if (!naive_change(c, rest, e.value, e.name, to, old.type == B_ARRAY)) return false;
+        else found = true;
     }
     if (found) return true;
     if (old.type == B_ARRAY) {

@@ -43,12 +43,15 @@ static void check_pair(struct pair *a, struct pair *b, bool descending, uint64_t
     encode(a, descending);
     encode(b, descending);
     int want = bval_compare(a->v, b->v), got = sign(slice_compare(buf_slice(&a->key), buf_slice(&b->key)));
-    cr_assert_eq(want, -bval_compare(b->v, a->v), "seed %llu round %llu: not antisymmetric", (unsigned long long) seed, (unsigned long long) round);
-    cr_assert_eq(got, descending ? -want : want, "seed %llu round %llu: order %d, keys %d, types %02x %02x", (unsigned long long) seed,
-                 (unsigned long long) round, want, got, a->v.type, b->v.type);
+    cr_assert_eq(want, -bval_compare(b->v, a->v), "seed %llu round %llu: not antisymmetric", (unsigned long long) seed,
+                 (unsigned long long) round);
+    cr_assert_eq(got, descending ? -want : want, "seed %llu round %llu: order %d, keys %d, types %02x %02x",
+                 (unsigned long long) seed, (unsigned long long) round, want, got, a->v.type, b->v.type);
     cr_assert_not(is_prefix(&a->key, &b->key) || is_prefix(&b->key, &a->key), "seed %llu round %llu: a prefix",
                   (unsigned long long) seed, (unsigned long long) round);
-    if (want == 0) cr_assert_eq(bval_hash(a->v, 7), bval_hash(b->v, 7), "seed %llu round %llu: equal values hash apart", (unsigned long long) seed, (unsigned long long) round);
+    if (want == 0)
+        cr_assert_eq(bval_hash(a->v, 7), bval_hash(b->v, 7), "seed %llu round %llu: equal values hash apart",
+                     (unsigned long long) seed, (unsigned long long) round);
 }
 
 static void check_round_trip(struct pair *p, bool descending, struct buf *out, uint64_t seed, uint64_t round) {
@@ -59,14 +62,17 @@ static void check_round_trip(struct pair *p, bool descending, struct buf *out, u
     cr_assert_eq(key_field_len(key, descending), key.len);
     while (side.len > 0 && side.p[side.len - 1] == 0 && (round & 1)) side.len--; /* zeros at the end may be cut off */
     buf_clear(out);
-    cr_assert_eq(key_decode_field(&key, descending, &side, out, &back, &err), ST_OK, "seed %llu round %llu type %02x", (unsigned long long) seed, (unsigned long long) round, p->v.type);
-    cr_assert(bval_identical(p->v, back), "seed %llu round %llu: type %02x came back as %02x", (unsigned long long) seed, (unsigned long long) round, p->v.type, back.type);
+    cr_assert_eq(key_decode_field(&key, descending, &side, out, &back, &err), ST_OK, "seed %llu round %llu type %02x",
+                 (unsigned long long) seed, (unsigned long long) round, p->v.type);
+    cr_assert(bval_identical(p->v, back), "seed %llu round %llu: type %02x came back as %02x",
+              (unsigned long long) seed, (unsigned long long) round, p->v.type, back.type);
     cr_assert_eq(key.len, 0);
     cr_assert_eq(side.len, 0);
     key = buf_slice(&p->key);
     buf_clear(out);
     cr_assert_eq(key_decode_field(&key, descending, NULL, out, &back, &err), ST_OK);
-    cr_assert_eq(bval_compare(p->v, back), 0, "seed %llu round %llu: without side bits", (unsigned long long) seed, (unsigned long long) round);
+    cr_assert_eq(bval_compare(p->v, back), 0, "seed %llu round %llu: without side bits", (unsigned long long) seed,
+                 (unsigned long long) round);
 }
 
 Test(key, orders_values_as_the_comparison_does) {
@@ -153,7 +159,8 @@ Test(key, decodes_any_bytes_without_harm) {
                 bbuild_begin(&b, &doc);
                 bbuild_value(&b, SLICE_LIT("x"), v);
                 d = bbuild_finish(&b);
-                cr_assert_eq(bson_check(d.p, d.len, 0, &d, &err), ST_OK, "seed %llu round %llu: %s", (unsigned long long) seed, (unsigned long long) round, err.text);
+                cr_assert_eq(bson_check(d.p, d.len, 0, &d, &err), ST_OK, "seed %llu round %llu: %s",
+                             (unsigned long long) seed, (unsigned long long) round, err.text);
                 buf_release(&doc);
             }
         }
@@ -183,28 +190,57 @@ static const struct {
     {"-0.0", "2c", "03"},
     {"NumberDecimal('0')", "2c", "0500000000000000000000000000004030"},
     {"NumberDecimal('1E-6000')", "2d000000000000000100b114", "10"},
-    {"NumberDecimal('0.1')", "2d7f733333333333331820" "14", "10"},
+    {"NumberDecimal('0.1')",
+     "2d7f733333333333331820"
+     "14",
+     "10"},
     {"0.1", "2d7f73333333333334", "00"},
     {"1", "2e02", "00"},
     {"NumberLong(1)", "2e02", "01"},
     {"1.0", "2e02", "02"},
     {"NumberDecimal('1.00')", "2e02", "12"},
-    {"1.5", "2e03800000000000" "00", "00"},
+    {"1.5",
+     "2e03800000000000"
+     "00",
+     "00"},
     {"42", "2e54", "00"},
     {"127", "2efe", "00"},
     {"128", "2f0100", "00"},
     {"2147483647", "31fffffffe", "00"},
-    {"NumberDecimal('19.99')", "2e27fd70a3d70a3d01" "1822" "27c6", "10"},
-    {"NumberDecimal('9007199254740992.5')", "344000000000000101" "1830" "b50f27b96d9513b964", "10"},
-    {"NumberDecimal('9223372036854775807.5')", "35ffffffffffffffff" "1833" "b92f4b2949ab5f97a196", "10"},
+    {"NumberDecimal('19.99')",
+     "2e27fd70a3d70a3d01"
+     "1822"
+     "27c6",
+     "10"},
+    {"NumberDecimal('9007199254740992.5')",
+     "344000000000000101"
+     "1830"
+     "b50f27b96d9513b964",
+     "10"},
+    {"NumberDecimal('9223372036854775807.5')",
+     "35ffffffffffffffff"
+     "1833"
+     "b92f4b2949ab5f97a196",
+     "10"},
     {"9223372036854775808.0", "3687c0000000000000", "00"},
     {"Infinity", "37", "00"},
     {"'ab'", "40616200", "00"},
     {"{$symbol: 'ab'}", "40616200", "01"},
-    {"'a\\u0000b\\u0001'", "40610101620102" "00", "00"},
-    {"{a: 1, b: 'x'}", "4803" "61002e02" "0462004078" "0000", "0000"},
+    {"'a\\u0000b\\u0001'",
+     "40610101620102"
+     "00",
+     "00"},
+    {"{a: 1, b: 'x'}",
+     "4803"
+     "61002e02"
+     "0462004078"
+     "0000",
+     "0000"},
     {"[1, [], null]", "502e0250001000", "0000"},
-    {"BinData(5, 'AQI=')", "58010205" "0102", ""},
+    {"BinData(5, 'AQI=')",
+     "58010205"
+     "0102",
+     ""},
     {"ObjectId('507f1f77bcf86cd799439011')", "60507f1f77bcf86cd799439011", ""},
     {"false", "68", ""},
     {"true", "69", ""},
@@ -214,7 +250,11 @@ static const struct {
     {"/a/i", "8061006900", ""},
     {"{$dbPointer: {$ref: 'b', $id: ObjectId('507f1f77bcf86cd799439011')}}", "88010162507f1f77bcf86cd799439011", ""},
     {"{$code: 'f'}", "906600", ""},
-    {"{$code: 'f', $scope: {a: 1}}", "986600" "0361002e02" "00", "00"},
+    {"{$code: 'f', $scope: {a: 1}}",
+     "986600"
+     "0361002e02"
+     "00",
+     "00"},
     {"MaxKey", "f0", ""},
 };
 
@@ -235,7 +275,8 @@ Test(key, has_the_bytes_of_its_format) {
         buf_init(&key, mem_default());
         buf_init(&side, mem_default());
         (void) buf_append_format(&text, "{x: %s}", golden[i].value);
-        cr_assert_eq(json_parse(buf_slice(&text), JSON_SHELL, &doc, &is_array, &used, &err), ST_OK, "%s: %s", golden[i].value, err.text);
+        cr_assert_eq(json_parse(buf_slice(&text), JSON_SHELL, &doc, &is_array, &used, &err), ST_OK, "%s: %s",
+                     golden[i].value, err.text);
         struct bval v = bdoc_get_str(bdoc_of(doc.p), "x");
         key_append(&key, v, false);
         key_append_side(&side, v);
@@ -273,8 +314,10 @@ Test(key, bounds_each_type_in_both_directions) {
                 key_append_rank_lo(&lo, rank, false);
                 key_append_rank_hi(&hi, rank, false);
             }
-            bool inside = slice_compare(buf_slice(&lo), buf_slice(&a.key)) <= 0 && slice_compare(buf_slice(&a.key), buf_slice(&hi)) < 0;
-            cr_assert_eq(inside, btype_rank(a.v.type) == rank, "seed %llu round %d rank %d", (unsigned long long) seed, round, rank);
+            bool inside = slice_compare(buf_slice(&lo), buf_slice(&a.key)) <= 0 &&
+                slice_compare(buf_slice(&a.key), buf_slice(&hi)) < 0;
+            cr_assert_eq(inside, btype_rank(a.v.type) == rank, "seed %llu round %d rank %d", (unsigned long long) seed,
+                         round, rank);
         }
     }
     pair_release(&a);

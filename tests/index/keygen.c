@@ -32,7 +32,8 @@ static void show_keys(const struct index_spec *spec, const struct key_set *set, 
         for (uint32_t i = 0; i < spec->field_count; i++) {
             struct bval v;
             buf_clear(&scratch);
-            cr_assert_eq(key_decode_field(&key, spec->fields[i].descending, &side, &scratch, &v, &err), ST_OK, "%s", err.text);
+            cr_assert_eq(key_decode_field(&key, spec->fields[i].descending, &side, &scratch, &v, &err), ST_OK, "%s",
+                         err.text);
             if (i > 0) (void) buf_append(out, ", ", 2);
             if (v.type == B_MISSING) (void) buf_append(out, "missing", 7);
             else json_write_value(v, JSON_RELAXED, 0, out);
@@ -81,8 +82,12 @@ static const struct {
     {"{key: {'a.0.b': 1}}", "{a: [{b: 1}, {b: 2}]}", "(1)", 0, {1}},
     {"{key: {'a.0.b': 1}}", "{a: [{b: [1, 2]}]}", "(1) (2)", 0, {5}},
     {"{key: {'a.0.b': 1}}", "{a: [5]}", "(missing)", 0, {1}},
-    {"{key: {'a.0': 1}}", "{a: [{'0': 5}]}",
-     "Ambiguous field name found in array (do not use numeric field names in embedded elements in an array), field: '0'", 16746, {0}},
+    {"{key: {'a.0': 1}}",
+     "{a: [{'0': 5}]}",
+     "Ambiguous field name found in array (do not use numeric field names in embedded elements in an array), field: "
+     "'0'",
+     16746,
+     {0}},
     {"{key: {'a.5': 1}}", "{a: [{'5': 1}]}", "(1)", 0, {1}},
     /* Compound. */
     {"{key: {a: 1, b: 1}}", "{a: [1, 2], b: 3}", "(1, 3) (2, 3)", 0, {1, 0}},
@@ -114,7 +119,8 @@ static void check_row(size_t i) {
     buf_init(&spec_buf, mem_default());
     buf_init(&doc_buf, mem_default());
     buf_init(&shown, mem_default());
-    cr_assert_eq(index_spec_parse(&arena, parse(&spec_buf, rows[i].spec), &spec, &err), ST_OK, "%s: %s", rows[i].spec, err.text);
+    cr_assert_eq(index_spec_parse(&arena, parse(&spec_buf, rows[i].spec), &spec, &err), ST_OK, "%s: %s", rows[i].spec,
+                 err.text);
     status st = keygen(&spec, parse(&doc_buf, rows[i].doc), &arena, &set, &err);
     if (rows[i].code != 0) {
         cr_assert_eq(st, ST_INVALID, "%s %s", rows[i].spec, rows[i].doc);
@@ -125,7 +131,8 @@ static void check_row(size_t i) {
         show_keys(&spec, &set, &shown);
         cr_assert_str_eq((char *) shown.p, rows[i].want, "%s %s", rows[i].spec, rows[i].doc);
         for (uint32_t f = 0; f < spec.field_count; f++)
-            cr_assert_eq(set.multikey[f], rows[i].multikey[f], "%s %s: field %u has %llx", rows[i].spec, rows[i].doc, f, (unsigned long long) set.multikey[f]);
+            cr_assert_eq(set.multikey[f], rows[i].multikey[f], "%s %s: field %u has %llx", rows[i].spec, rows[i].doc, f,
+                         (unsigned long long) set.multikey[f]);
     }
     arena_release(&arena);
     buf_release(&spec_buf);
@@ -185,7 +192,8 @@ Test(keygen, limits_the_keys_of_a_document) {
         buf_clear(&doc_buf);
         bbuild_begin(&b, &doc_buf);
         struct bbuild array = bbuild_open_array(&b, SLICE_LIT("a"));
-        for (int32_t i = 0; i < INDEX_KEYS_PER_DOCUMENT_MAX + over; i++) bbuild_push(&array, (struct bval){(uint8_t *) &i, 4, B_INT32});
+        for (int32_t i = 0; i < INDEX_KEYS_PER_DOCUMENT_MAX + over; i++)
+            bbuild_push(&array, (struct bval){(uint8_t *) &i, 4, B_INT32});
         bbuild_close(&array);
         status st = keygen(&spec, bbuild_finish(&b), &arena, &set, &err);
         cr_assert_eq(st, over ? ST_INVALID : ST_OK);
@@ -264,11 +272,13 @@ Test(keygen, survives_random_documents) {
         buf_clear(&shown);
         bbuild_begin(&b, &spec_buf);
         struct bbuild key = bbuild_open_doc(&b, SLICE_LIT("key"));
-        for (uint64_t i = chance_below(&c, 3), n = i + 1 + chance_below(&c, 3); i < n; i++) bbuild_int32(&key, names[i * 3 % 11], i & 1 ? -1 : 1);
+        for (uint64_t i = chance_below(&c, 3), n = i + 1 + chance_below(&c, 3); i < n; i++)
+            bbuild_int32(&key, names[i * 3 % 11], i & 1 ? -1 : 1);
         bbuild_close(&key);
         cr_assert_eq(index_spec_parse(&arena, bbuild_finish(&b), &spec, &err), ST_OK, "%s", err.text);
         status st = keygen(&spec, random_doc(&c, &doc_buf, 5, 4), &arena, &set, &err);
-        cr_assert(st == ST_OK || err.code == CODE_CannotIndexParallelArrays || err.code == 16746, "seed %llu round %llu: %s", (unsigned long long) seed, (unsigned long long) round, err.text);
+        cr_assert(st == ST_OK || err.code == CODE_CannotIndexParallelArrays || err.code == 16746,
+                  "seed %llu round %llu: %s", (unsigned long long) seed, (unsigned long long) round, err.text);
         if (st != ST_OK) continue;
         for (uint32_t i = 1; i < set.count; i++) cr_assert_lt(slice_compare(set.keys[i - 1].key, set.keys[i].key), 0);
         show_keys(&spec, &set, &shown);

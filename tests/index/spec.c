@@ -24,12 +24,14 @@ static const struct {
     {"{key: {a: 1.0, b: -2.5}}", "{\"v\": 2, \"key\": {\"a\": 1.0, \"b\": -2.5}, \"name\": \"a_1_b_-2.5\"}"},
     {"{key: {a: 1}, unique: true, sparse: 1, background: true, hidden: false, ns: 'db.c'}",
      "{\"v\": 2, \"key\": {\"a\": 1}, \"name\": \"a_1\", \"unique\": true, \"sparse\": true}"},
-    {"{key: {a: 1}, unique: false, collation: {locale: 'simple'}}", "{\"v\": 2, \"key\": {\"a\": 1}, \"name\": \"a_1\"}"},
+    {"{key: {a: 1}, unique: false, collation: {locale: 'simple'}}",
+     "{\"v\": 2, \"key\": {\"a\": 1}, \"name\": \"a_1\"}"},
     {"{key: {_id: 1}, name: 'whatever'}", "{\"v\": 2, \"key\": {\"_id\": 1}, \"name\": \"_id_\"}"},
     {"{key: {_id: 1, a: 1}}", "{\"v\": 2, \"key\": {\"_id\": 1, \"a\": 1}, \"name\": \"_id_1_a_1\"}"},
     {"{key: {'a.$id': 1}}", "{\"v\": 2, \"key\": {\"a.$id\": 1}, \"name\": \"a.$id_1\"}"},
     {"{key: {title: 'text', body: 'text'}, weights: {title: 10}}",
-     "{\"v\": 2, \"key\": {\"_fts\": \"text\", \"_ftsx\": 1}, \"name\": \"title_text_body_text\", \"weights\": {\"body\": 1, \"title\": 10}, "
+     "{\"v\": 2, \"key\": {\"_fts\": \"text\", \"_ftsx\": 1}, \"name\": \"title_text_body_text\", \"weights\": "
+     "{\"body\": 1, \"title\": 10}, "
      "\"default_language\": \"english\", \"language_override\": \"language\", \"textIndexVersion\": 3}"},
     {"{key: {'$**': 'text'}, default_language: 'none', language_override: 'idioma'}",
      "{\"v\": 2, \"key\": {\"_fts\": \"text\", \"_ftsx\": 1}, \"name\": \"$**_text\", \"weights\": {\"$**\": 1}, "
@@ -44,7 +46,8 @@ static void check_accepted(size_t i) {
     arena_init(&arena, mem_default());
     buf_init(&buf, mem_default());
     buf_init(&text, mem_default());
-    cr_assert_eq(index_spec_parse(&arena, parse(&buf, accepted[i].spec), &spec, &err), ST_OK, "%s: %s", accepted[i].spec, err.text);
+    cr_assert_eq(index_spec_parse(&arena, parse(&buf, accepted[i].spec), &spec, &err), ST_OK, "%s: %s",
+                 accepted[i].spec, err.text);
     buf_clear(&buf); /* nothing is borrowed from what was parsed */
     json_write(spec.document, false, JSON_RELAXED, 0, &text);
     (void) buf_append_u8(&text, 0);
@@ -92,18 +95,23 @@ static const struct {
     {"{key: {a: 'text'}, language_override: '$x'}", 67, "language_override is not valid"},
     {"{key: {a: 1}, weights: {a: 1}}", 197,
      "The fields 'weights', 'default_language' and 'language_override' are valid for a text index only"},
-    {"{key: {a: 1}, unique: 'yes'}", 14, "The field 'unique' has a value of type string, which is not convertible to bool"},
+    {"{key: {a: 1}, unique: 'yes'}", 14,
+     "The field 'unique' has a value of type string, which is not convertible to bool"},
     {"{key: {a: 1}, name: 5}", 14, "The field 'name' must be a string, but got int"},
     {"{key: {a: 1}, name: ''}", 67, "The index name cannot be empty"},
-    {"{key: {a: 1}, v: 3}", 67, "Invalid index specification; cannot create an index with v=3, only 1 and 2 are possible"},
+    {"{key: {a: 1}, v: 3}", 67,
+     "Invalid index specification; cannot create an index with v=3, only 1 and 2 are possible"},
     {"{key: {a: 1}, expireAfterSeconds: 5}", 67, "The index option 'expireAfterSeconds' is not supported yet"},
-    {"{key: {a: 1}, partialFilterExpression: {}}", 67, "The index option 'partialFilterExpression' is not supported yet"},
+    {"{key: {a: 1}, partialFilterExpression: {}}", 67,
+     "The index option 'partialFilterExpression' is not supported yet"},
     {"{key: {a: 1}, hidden: true}", 67, "The index option 'hidden' is not supported yet"},
-    {"{key: {a: 1}, collation: {locale: 'de'}}", 67, "Index collations other than {locale: \"simple\"} are not supported yet"},
+    {"{key: {a: 1}, collation: {locale: 'de'}}", 67,
+     "Index collations other than {locale: \"simple\"} are not supported yet"},
     {"{key: {a: 1}, uniqe: true}", 197, "The field 'uniqe' is not valid for an index specification"},
     {"{key: {_id: -1}}", 2, "The field 'key' for an _id index must be {_id: 1}, but got {_id: -1}"},
     {"{key: {_id: 1}, sparse: true}", 197, "The field 'sparse' is not valid for an _id index specification"},
-    {"{key: {a: 1}, name: '_id_'}", 2, "The index name '_id_' is reserved for the _id index, which must have key pattern {_id: 1}"},
+    {"{key: {a: 1}, name: '_id_'}", 2,
+     "The index name '_id_' is reserved for the _id index, which must have key pattern {_id: 1}"},
 };
 
 Test(spec, refuses_with_mongodbs_codes) {
@@ -136,7 +144,8 @@ Test(spec, limits_the_number_of_fields) {
         for (int i = 0; i < n; i++) (void) buf_append_format(&text, "f%d: 1,", i);
         (void) buf_append_format(&text, "}}");
         (void) buf_append_u8(&text, 0);
-        cr_assert_eq(index_spec_parse(&arena, parse(&buf, (char *) text.p), &spec, &err), n <= INDEX_FIELDS_MAX ? ST_OK : ST_INVALID);
+        cr_assert_eq(index_spec_parse(&arena, parse(&buf, (char *) text.p), &spec, &err),
+                     n <= INDEX_FIELDS_MAX ? ST_OK : ST_INVALID);
         arena_release(&arena);
         buf_release(&buf);
         buf_release(&text);
@@ -148,10 +157,14 @@ Test(spec, is_the_same_but_for_its_name) {
         const char *a, *b;
         bool same;
     } pairs[] = {
-        {"{key: {a: 1}}", "{key: {a: 1.0}, name: 'x', v: 1}", true},  {"{key: {a: 1}}", "{key: {a: -1}}", false},
-        {"{key: {a: 1, b: 1}}", "{key: {b: 1, a: 1}}", false},         {"{key: {a: 1}}", "{key: {a: 1}, unique: true}", false},
-        {"{key: {a: 1}}", "{key: {a: 1}, sparse: true}", false},       {"{key: {a: 'text'}}", "{key: {a: 'text'}, weights: {a: 1}}", true},
-        {"{key: {a: 'text'}}", "{key: {a: 'text'}, weights: {a: 2}}", false}, {"{key: {a: 'text'}}", "{key: {'$**': 'text'}}", false},
+        {"{key: {a: 1}}", "{key: {a: 1.0}, name: 'x', v: 1}", true},
+        {"{key: {a: 1}}", "{key: {a: -1}}", false},
+        {"{key: {a: 1, b: 1}}", "{key: {b: 1, a: 1}}", false},
+        {"{key: {a: 1}}", "{key: {a: 1}, unique: true}", false},
+        {"{key: {a: 1}}", "{key: {a: 1}, sparse: true}", false},
+        {"{key: {a: 'text'}}", "{key: {a: 'text'}, weights: {a: 1}}", true},
+        {"{key: {a: 'text'}}", "{key: {a: 'text'}, weights: {a: 2}}", false},
+        {"{key: {a: 'text'}}", "{key: {'$**': 'text'}}", false},
     };
     for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
         struct arena arena;

@@ -38,7 +38,9 @@ static const char *terms(struct slice text, enum text_language language, bool ke
     return joined;
 }
 
-struct word_case { const char *text, *english, *none; };
+struct word_case {
+    const char *text, *english, *none;
+};
 
 static const struct word_case word_cases[] = {
     {"", "", ""},
@@ -65,17 +67,20 @@ static const struct word_case word_cases[] = {
     {"\u00abzitat\u00bb \u201cquoted\u201d", "zitat|quot", "zitat|quoted"},
     {"a\u00a0b\u3000c", "b|c", "a|b|c"},
     {"\u0301", "", ""},
-    {"f\xff" "oo \xc3 b\xe2\x82", "f|oo|b", "f|oo|b"},
+    {"f\xff"
+     "oo \xc3 b\xe2\x82",
+     "f|oo|b", "f|oo|b"},
     {"\xed\xa0\x80surrogate", "surrog", "surrogate"},
 };
 
 Test(text_analyze, words_are_found_folded_and_stemmed) {
     for (size_t i = 0; i < sizeof(word_cases) / sizeof(word_cases[0]); i++) {
         const struct word_case *c = &word_cases[i];
-        cr_expect_str_eq(terms(slice_str(c->text), TEXT_LANGUAGE_ENGLISH, false, false), c->english, "%zu english '%s': %s", i, c->text,
+        cr_expect_str_eq(terms(slice_str(c->text), TEXT_LANGUAGE_ENGLISH, false, false), c->english,
+                         "%zu english '%s': %s", i, c->text,
                          terms(slice_str(c->text), TEXT_LANGUAGE_ENGLISH, false, false));
-        cr_expect_str_eq(terms(slice_str(c->text), TEXT_LANGUAGE_NONE, false, false), c->none, "%zu none '%s': %s", i, c->text,
-                         terms(slice_str(c->text), TEXT_LANGUAGE_NONE, false, false));
+        cr_expect_str_eq(terms(slice_str(c->text), TEXT_LANGUAGE_NONE, false, false), c->none, "%zu none '%s': %s", i,
+                         c->text, terms(slice_str(c->text), TEXT_LANGUAGE_NONE, false, false));
     }
 }
 
@@ -86,7 +91,9 @@ Test(text_analyze, case_and_diacritics_are_kept_on_demand) {
     cr_expect_str_eq(terms(text, TEXT_LANGUAGE_ENGLISH, true, true), "Cafe\u0301|cafe\u0301|DOGS");
 }
 
-Test(text_analyze, a_zero_byte_separates_words) { cr_expect_str_eq(terms(SLICE_LIT("foo\0bar"), TEXT_LANGUAGE_ENGLISH, false, false), "foo|bar"); }
+Test(text_analyze, a_zero_byte_separates_words) {
+    cr_expect_str_eq(terms(SLICE_LIT("foo\0bar"), TEXT_LANGUAGE_ENGLISH, false, false), "foo|bar");
+}
 
 Test(text_analyze, long_words_are_cut_at_a_character) {
     char text[2000] = "";
@@ -107,10 +114,12 @@ Test(text_analyze, remembered_stems_are_the_stems) {
     chance_init(&chance, random_seed(3));
     cr_assert_eq(analyzer_open(&a, mem_default(), TEXT_LANGUAGE_ENGLISH, NULL), ST_OK);
     for (int i = 0; i < 20000; i++) {
-        static const char *const ends[] = {"", "s", "ing", "ed", "ly", "ation", "ational", "izer", "'s", "hop", "hopping", "e"};
+        static const char *const ends[] = {"",        "s",    "ing", "ed",  "ly",      "ation",
+                                           "ational", "izer", "'s",  "hop", "hopping", "e"};
         char word[64];
         struct buf out;
-        (void) snprintf(word, sizeof(word), "z%c%c%c%s", (int) ('a' + chance_below(&chance, 26)), (int) ('a' + chance_below(&chance, 26)), (int) ('a' + chance_below(&chance, 4)),
+        (void) snprintf(word, sizeof(word), "z%c%c%c%s", (int) ('a' + chance_below(&chance, 26)),
+                        (int) ('a' + chance_below(&chance, 26)), (int) ('a' + chance_below(&chance, 4)),
                         ends[chance_below(&chance, sizeof(ends) / sizeof(ends[0]))]);
         buf_init(&out, mem_default());
         cr_assert_eq(analyzer_terms(&a, slice_str(word), join, &out, NULL), ST_OK);
@@ -130,11 +139,14 @@ Test(text_analyze, random_bytes_do_no_harm) {
     for (uint64_t round = 0; round < random_rounds(3000); round++) {
         uint8_t bytes[200];
         size_t len = chance_below(&chance, sizeof(bytes));
-        for (size_t i = 0; i < len; i++) bytes[i] = chance_below(&chance, 3) == 0 ? (uint8_t) chance_next(&chance) : (uint8_t) (0xe3 + chance_below(&chance, 3) * 0x9d);
+        for (size_t i = 0; i < len; i++)
+            bytes[i] = chance_below(&chance, 3) == 0 ? (uint8_t) chance_next(&chance)
+                                                     : (uint8_t) (0xe3 + chance_below(&chance, 3) * 0x9d);
         uint8_t *copy = malloc(len + 1); /* to its last byte, for the sanitizer */
         uint8_t *exact = realloc(copy, len != 0 ? len : 1);
         memcpy(exact, bytes, len);
-        for (int k = 0; k < 4; k++) (void) terms(slice_of(exact, len), k & 1 ? TEXT_LANGUAGE_ENGLISH : TEXT_LANGUAGE_NONE, k & 2, k & 1);
+        for (int k = 0; k < 4; k++)
+            (void) terms(slice_of(exact, len), k & 1 ? TEXT_LANGUAGE_ENGLISH : TEXT_LANGUAGE_NONE, k & 2, k & 1);
         free(exact);
     }
 }
@@ -192,7 +204,8 @@ static double score_of(const char *spec, struct bdoc doc, const char *term) {
 #define BODY "{key: {body: 'text'}}"
 
 Test(text_score, follows_the_formula) {
-    cr_expect_float_eq(score_of(BODY, text_doc("{body: 'coffee'}"), "coffe"), 1.0, 1e-12); /* the raw value is not the stem: no tenth more */
+    cr_expect_float_eq(score_of(BODY, text_doc("{body: 'coffee'}"), "coffe"), 1.0,
+                       1e-12); /* the raw value is not the stem: no tenth more */
     cr_expect_float_eq(score_of(BODY, text_doc("{body: 'cake'}"), "cake"), 1.1, 1e-12);
     cr_expect_float_eq(score_of(BODY, text_doc("{body: 'CaKe'}"), "cake"), 1.1, 1e-12);
     cr_expect_float_eq(score_of(BODY, text_doc("{body: 'coffee and cake'}"), "cake"), 0.75, 1e-12);
@@ -208,8 +221,10 @@ Test(text_score, follows_the_formula) {
 #define WEIGHTED "{key: {title: 'text', 'a.b': 'text'}, weights: {title: 10}}"
 
 Test(text_score, adds_up_over_values_and_weights) {
-    struct bdoc doc = text_doc("{title: 'apple pie', a: [{b: 'apple'}, {b: ['pie pie', 'apple tea', 5, ['no']]}, 'no', [{b: 'no'}]]}");
-    double apple = formula(WORDS("appl", "pie"), "appl", 10, false) + formula(WORDS("appl"), "appl", 1, false) + formula(WORDS("appl", "tea"), "appl", 1, false);
+    struct bdoc doc = text_doc(
+        "{title: 'apple pie', a: [{b: 'apple'}, {b: ['pie pie', 'apple tea', 5, ['no']]}, 'no', [{b: 'no'}]]}");
+    double apple = formula(WORDS("appl", "pie"), "appl", 10, false) + formula(WORDS("appl"), "appl", 1, false) +
+        formula(WORDS("appl", "tea"), "appl", 1, false);
     double pie = formula(WORDS("appl", "pie"), "pie", 10, false) + formula(WORDS("pie", "pie"), "pie", 1, false);
     cr_expect_float_eq(score_of(WEIGHTED, doc, "appl"), apple, 1e-12);
     cr_expect_float_eq(score_of(WEIGHTED, doc, "pie"), pie, 1e-12);
@@ -229,8 +244,12 @@ Test(text_score, obeys_language_fields_at_every_level) {
     struct bdoc doc = text_doc("{language: 'none', title: 'dogs', a: [{b: 'dogs', language: 'english'}, {b: 'dogs'}]}");
     cr_expect_float_eq(score_of(WEIGHTED, doc, "dogs"), 11 + 1.1, 1e-12);
     cr_expect_float_eq(score_of(WEIGHTED, doc, "dog"), 1, 1e-12);
-    cr_expect_float_eq(score_of("{key: {t: 'text'}, default_language: 'none', language_override: 'idioma'}", text_doc("{t: 'the dogs', language: 5}"), "the"), 0.75, 1e-12);
-    cr_expect_float_eq(score_of("{key: {t: 'text'}, default_language: 'none', language_override: 'idioma'}", text_doc("{t: 'the dogs', idioma: 'english'}"), "dog"), 1, 1e-12);
+    cr_expect_float_eq(score_of("{key: {t: 'text'}, default_language: 'none', language_override: 'idioma'}",
+                                text_doc("{t: 'the dogs', language: 5}"), "the"),
+                       0.75, 1e-12);
+    cr_expect_float_eq(score_of("{key: {t: 'text'}, default_language: 'none', language_override: 'idioma'}",
+                                text_doc("{t: 'the dogs', idioma: 'english'}"), "dog"),
+                       1, 1e-12);
 }
 
 Test(text_score, refuses_languages_it_does_not_know) {
@@ -242,9 +261,11 @@ Test(text_score, refuses_languages_it_does_not_know) {
     text_ease_open(&t, NULL, BODY);
     arena_init(&arena, mem_default());
     analyzers_init(&analyzers, mem_default());
-    cr_assert_eq(doc_terms_of(&t.spec, text_doc("{body: 'a', language: 5}"), &analyzers, &arena, &got, &err), ST_INVALID);
+    cr_assert_eq(doc_terms_of(&t.spec, text_doc("{body: 'a', language: 5}"), &analyzers, &arena, &got, &err),
+                 ST_INVALID);
     cr_assert_eq(err.code, 17261);
-    cr_assert_eq(doc_terms_of(&t.spec, text_doc("{body: 'a', language: 'klingon'}"), &analyzers, &arena, &got, &err), ST_INVALID);
+    cr_assert_eq(doc_terms_of(&t.spec, text_doc("{body: 'a', language: 'klingon'}"), &analyzers, &arena, &got, &err),
+                 ST_INVALID);
     cr_assert_eq(err.code, 17262);
     analyzers_release(&analyzers);
     arena_release(&arena);
@@ -270,7 +291,8 @@ Test(text_score, random_texts_score_as_the_formula_says) {
             double want = formula(words, vocabulary[i], 1, false);
             bool occurs = want > 0;
             double got = score_of(BODY, doc, vocabulary[i]);
-            cr_assert(fabs(got - (occurs ? want : 0)) < 1e-9, "seed %llu: %s in %s", (unsigned long long) seed, vocabulary[i], text);
+            cr_assert(fabs(got - (occurs ? want : 0)) < 1e-9, "seed %llu: %s in %s", (unsigned long long) seed,
+                      vocabulary[i], text);
         }
         free(text);
     }

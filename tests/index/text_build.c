@@ -20,7 +20,9 @@ static void check(struct text_ease *t) {
     cr_assert_eq(faults, 0, "%s", text_ease_fault);
 }
 
-static struct bdoc numbered(uint64_t i, const char *more) { return text_doc("{body: 'common words %s w%d v%d'}", more, (int) (i % 17), (int) (i % 5)); }
+static struct bdoc numbered(uint64_t i, const char *more) {
+    return text_doc("{body: 'common words %s w%d v%d'}", more, (int) (i % 17), (int) (i % 5));
+}
 
 /* The records, without an index. */
 static void put_records(struct text_ease *t, uint64_t n) {
@@ -29,7 +31,8 @@ static void put_records(struct text_ease *t, uint64_t n) {
     text_ease_commit(txn);
 }
 
-static status build(struct text_ease *t, struct kv_txn *snapshot, uint64_t n, const struct mem *mem, size_t memory_max, struct err *err) {
+static status build(struct text_ease *t, struct kv_txn *snapshot, uint64_t n, const struct mem *mem, size_t memory_max,
+                    struct err *err) {
     struct text_builder *b = NULL;
     TRY(text_builder_new(&t->ix, snapshot, mem, memory_max, &b, err));
     for (uint64_t i = 0; i < n; i++) {
@@ -212,7 +215,8 @@ Test(text_consolidate, blocks_do_not_come_to_overlap) {
     cr_assert_eq(kv_cursor_open(txn, NULL, &c, NULL), ST_OK);
     for (status st = kv_first(c, NULL); st == ST_OK; st = kv_next(c, NULL)) {
         struct slice key = kv_cursor_key(c);
-        if (text_key_read_posting(&t.ix, key, &term, &first, NULL) != ST_OK || !slice_equal(term, SLICE_LIT("same"))) continue;
+        if (text_key_read_posting(&t.ix, key, &term, &first, NULL) != ST_OK || !slice_equal(term, SLICE_LIT("same")))
+            continue;
         cr_assert_eq(kv_cursor_value(c, &value, NULL), ST_OK);
         cr_assert_eq(block_read_head(value, first, &head, NULL), ST_OK);
         cr_assert_gt(head.first, last);
@@ -314,15 +318,22 @@ static size_t plant(int fault) {
     case 5: text_key_posting(&t.ix, &key, SLICE_LIT("extra"), 3), (void) block_encode(&one, 1, &value, NULL); break;
     case 6: text_key_posting(&t.ix, &key, SLICE_LIT("common"), 77), (void) block_encode(&one, 1, &value, NULL); break;
     case 7: text_key_number(&t.ix, &key, TEXT_LOCATOR, 50), (void) buf_append_u8(&value, 0); break;
-    case 8: text_key_locator(&t.ix, &key, text_ease_locator(40, locator)), (void) buf_append(&value, "\x01\x32", 2); break;
+    case 8:
+        text_key_locator(&t.ix, &key, text_ease_locator(40, locator)), (void) buf_append(&value, "\x01\x32", 2);
+        break;
     case 9: text_key_posting(&t.ix, &key, SLICE_LIT("common"), 3), (void) buf_append(&value, "junk", 4); break;
-    case 10: text_key_locator(&t.ix, &key, text_ease_locator(4, locator)), (void) buf_append(&value, "\x01\x03", 2); break;
+    case 10:
+        text_key_locator(&t.ix, &key, text_ease_locator(4, locator)), (void) buf_append(&value, "\x01\x03", 2);
+        break;
     case 11: text_ease_record(&t, txn, 60, text_doc("{body: 'not indexed'}")); break;
     case 12: text_ease_record(&t, txn, 3, NONE); break;
     case 13: text_ease_record(&t, txn, 3, text_doc("{body: 'other words'}")); break;
     default: text_ease_record(&t, txn, 61, text_doc("{n: 'nothing to index'}")); break; /* no fault */
     }
-    if (key.len != 0) cr_assert_eq(is_delete ? kv_delete(txn, buf_slice(&key), NULL) : kv_put(txn, buf_slice(&key), buf_slice(&value), NULL), ST_OK);
+    if (key.len != 0)
+        cr_assert_eq(is_delete ? kv_delete(txn, buf_slice(&key), NULL)
+                               : kv_put(txn, buf_slice(&key), buf_slice(&value), NULL),
+                     ST_OK);
     text_ease_commit(txn);
     txn = text_ease_begin(&t);
     size_t found = text_ease_check(&t, txn);

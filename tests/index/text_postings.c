@@ -36,7 +36,8 @@ Test(text_postings, blocks_come_back_as_they_were) {
         cr_assert_eq(block_decode(&head, out, NULL), ST_OK);
         double best = 0;
         for (uint32_t i = 0; i < n; i++) {
-            cr_assert(out[i].number == in[i].number && out[i].score == in[i].score, "seed %llu round %d", (unsigned long long) seed, round);
+            cr_assert(out[i].number == in[i].number && out[i].score == in[i].score, "seed %llu round %d",
+                      (unsigned long long) seed, round);
             if (in[i].score > best) best = in[i].score;
         }
         cr_assert_eq(head.score_max, best);
@@ -60,9 +61,28 @@ static void expect_bytes(const struct posting *p, uint32_t n, const char *hex) {
 Test(text_postings, blocks_have_the_bytes_of_the_format) {
     struct posting p[12];
     for (uint32_t i = 0; i < 12; i++) p[i] = (struct posting){5 + i * 200, i % 2 ? 1.5 : 0.75};
-    expect_bytes(p, 1, "02" "000000000000e83f");
-    expect_bytes(p, 2, "01" "02" "c801" "000000000000f83f" "c801" "00" "000000000000e83f" "000000000000f83f");
-    expect_bytes(p, 4, "01" "04" "d804" "000000000000f83f" "c801c801c801" "02" "000000000000e83f" "000000000000f83f" "00010001");
+    expect_bytes(p, 1,
+                 "02"
+                 "000000000000e83f");
+    expect_bytes(p, 2,
+                 "01"
+                 "02"
+                 "c801"
+                 "000000000000f83f"
+                 "c801"
+                 "00"
+                 "000000000000e83f"
+                 "000000000000f83f");
+    expect_bytes(p, 4,
+                 "01"
+                 "04"
+                 "d804"
+                 "000000000000f83f"
+                 "c801c801c801"
+                 "02"
+                 "000000000000e83f"
+                 "000000000000f83f"
+                 "00010001");
 }
 
 Test(text_postings, hostile_bytes_are_refused_or_decoded_within_bounds) {
@@ -82,7 +102,9 @@ Test(text_postings, hostile_bytes_are_refused_or_decoded_within_bounds) {
         size_t len = chance_below(&chance, 3) == 0 ? chance_below(&chance, bytes.len + 1) : bytes.len;
         uint8_t *exact = malloc(len != 0 ? len : 1);
         memcpy(exact, bytes.p, len);
-        for (uint64_t k = chance_below(&chance, 4); k > 0 && len > 0; k--) exact[chance_below(&chance, len < 20 || chance_below(&chance, 2) ? len : 20)] = (uint8_t) chance_next(&chance);
+        for (uint64_t k = chance_below(&chance, 4); k > 0 && len > 0; k--)
+            exact[chance_below(&chance, len < 20 || chance_below(&chance, 2) ? len : 20)] =
+                (uint8_t) chance_next(&chance);
         uint64_t first = chance_below(&chance, 3) == 0 ? UINT64_MAX - chance_below(&chance, 1000) - 1 : in[0].number;
         if (block_read_head(slice_of(exact, len), first, &head, NULL) == ST_OK) {
             cr_assert_leq(head.count, len);
@@ -92,7 +114,8 @@ Test(text_postings, hostile_bytes_are_refused_or_decoded_within_bounds) {
             cr_assert(st == ST_OK || st == ST_CORRUPT);
             if (st == ST_OK) {
                 for (uint32_t i = 0; i < head.count; i++) {
-                    cr_assert(out[i].number >= head.first && out[i].number <= head.last && out[i].score <= head.score_max && out[i].score >= 0);
+                    cr_assert(out[i].number >= head.first && out[i].number <= head.last &&
+                              out[i].score <= head.score_max && out[i].score >= 0);
                     if (i > 0) cr_assert_gt(out[i].number, out[i - 1].number);
                 }
             }
@@ -117,7 +140,8 @@ Test(text_postings, keys_are_read_back_and_bad_ones_refused) {
     text_key_posting(&t.ix, &key, SLICE_LIT("apfel"), 70000);
     cr_assert_eq(text_key_read_posting(&t.ix, buf_slice(&key), &term, &number, NULL), ST_OK);
     cr_assert(slice_equal(term, SLICE_LIT("apfel")) && number == 70000);
-    for (size_t len = 0; len < key.len; len++) cr_assert_eq(text_key_read_posting(&t.ix, slice_of(key.p, len), &term, &number, NULL), ST_CORRUPT);
+    for (size_t len = 0; len < key.len; len++)
+        cr_assert_eq(text_key_read_posting(&t.ix, slice_of(key.p, len), &term, &number, NULL), ST_CORRUPT);
     (void) buf_append_u8(&key, 0);
     cr_assert_eq(text_key_read_posting(&t.ix, buf_slice(&key), &term, &number, NULL), ST_CORRUPT);
     text_key_number(&t.ix, &key, TEXT_MARK, UINT64_MAX);

@@ -26,7 +26,11 @@ static const char *const shelf[] = {
     "{title: 5}",                            /* 8 */
 };
 
-struct query_case { const char *search; bool case_sensitive, diacritic_sensitive; const char *ids; };
+struct query_case {
+    const char *search;
+    bool case_sensitive, diacritic_sensitive;
+    const char *ids;
+};
 
 static const struct query_case query_cases[] = {
     {"coffee", 0, 0, "1 2 5 6"},
@@ -43,8 +47,8 @@ static const struct query_case query_cases[] = {
     {"\"coffee shop\"", 0, 0, "1 6"},
     {"\"coffee shop\" tea", 0, 0, "1 6"},
     {"\"shop coffee\" \"tea\"", 0, 0, "6"},
-    {"\"OFFEE CA\"", 0, 0, ""},          /* no word of it is a term */
-    {"\"offee ca\" coffee", 0, 0, "2"},  /* but as a piece of text it is found */
+    {"\"OFFEE CA\"", 0, 0, ""},         /* no word of it is a term */
+    {"\"offee ca\" coffee", 0, 0, "2"}, /* but as a piece of text it is found */
     {"coffee -\"coffee cake\"", 0, 0, "1 5 6"},
     {"coffee -\"coffee cake\"shop", 0, 0, "5"},
     {"\"coffee cake", 0, 0, "1 2 3 5 6"},
@@ -55,14 +59,14 @@ static const struct query_case query_cases[] = {
     {"Cafe", 1, 0, "4"},
     {"cafe", 1, 0, "5"},
     {"Café", 1, 1, "4"},
-    {"cafe\xcc\x81", 0, 1, "4"},         /* the same letter, decomposed */
+    {"cafe\xcc\x81", 0, 1, "4"}, /* the same letter, decomposed */
     {"Coffee", 1, 0, "1"},
     {"coffee", 1, 0, "2 6"},
-    {"coffee -Shop", 1, 0, "2 6"},       /* no document has Shop so written and coffee */
+    {"coffee -Shop", 1, 0, "2 6"}, /* no document has Shop so written and coffee */
     {"coffee -shop", 1, 0, "2"},
     {"tea -Shop", 1, 0, "6"},
     {"tea -shop", 1, 0, "3"},
-    {"The coffee", 1, 0, "2 6"},         /* a stop word in any case */
+    {"The coffee", 1, 0, "2 6"}, /* a stop word in any case */
     {"\"Coffee Shop\"", 1, 0, ""},
     {"\"Coffee shop\"", 1, 0, "1"},
     {"zzz", 0, 0, ""},
@@ -71,7 +75,8 @@ static const struct query_case query_cases[] = {
 Test(text_search, reads_queries_as_documented) {
     struct text_ease t;
     text_ease_open(&t, model_kv_new(), SPEC);
-    for (size_t i = 0; i < sizeof(shelf) / sizeof(shelf[0]); i++) text_ease_put(&t, i + 1, (struct bdoc){0}, text_doc("%s", shelf[i]));
+    for (size_t i = 0; i < sizeof(shelf) / sizeof(shelf[0]); i++)
+        text_ease_put(&t, i + 1, (struct bdoc){0}, text_doc("%s", shelf[i]));
     for (size_t i = 0; i < sizeof(query_cases) / sizeof(query_cases[0]); i++) {
         const struct query_case *c = &query_cases[i];
         const char *got = text_ease_find(&t, c->search, c->case_sensitive, c->diacritic_sensitive);
@@ -85,7 +90,9 @@ Test(text_search, reads_queries_as_documented) {
 #define DOCS 80
 #define TXNS 3
 
-struct state { struct bdoc docs[DOCS]; };
+struct state {
+    struct bdoc docs[DOCS];
+};
 
 struct world {
     struct text_ease t;
@@ -97,7 +104,9 @@ struct world {
     uint64_t conflicts, hits;
 };
 
-static const char *const vocabulary[] = {"apple", "Apple", "apples", "pie", "Pie", "caf\u00e9", "cafe", "green", "the", "tree", "trees", "running", "run", "stone", "Stone", "river", "don't", "\u6771\u4eac\u90fd"};
+static const char *const vocabulary[] = {"apple", "Apple", "apples", "pie",   "Pie",   "caf\u00e9",
+                                         "cafe",  "green", "the",    "tree",  "trees", "running",
+                                         "run",   "stone", "Stone",  "river", "don't", "\u6771\u4eac\u90fd"};
 #define WORD_COUNT (sizeof(vocabulary) / sizeof(vocabulary[0]))
 
 static uint64_t below(struct world *w, uint64_t n) { return chance_below(&w->chance, n); }
@@ -107,7 +116,8 @@ static const char *random_word(struct world *w) { return vocabulary[below(w, 2) 
 static void random_text(struct world *w, char *out, size_t size, uint64_t words) {
     size_t at = 0;
     out[0] = 0;
-    for (uint64_t i = 0; i < words; i++) at += (size_t) snprintf(out + at, size - at, "%s%s", i > 0 ? " " : "", random_word(w));
+    for (uint64_t i = 0; i < words; i++)
+        at += (size_t) snprintf(out + at, size - at, "%s%s", i > 0 ? " " : "", random_word(w));
 }
 
 static struct bdoc random_document(struct world *w) {
@@ -123,7 +133,12 @@ static void random_query(struct world *w, char *out, size_t size) {
         uint64_t kind = below(w, 8);
         char text[200];
         random_text(w, text, sizeof(text), kind < 6 ? 1 : 2);
-        at += (size_t) snprintf(out + at, size - at, kind == 5 ? "-%s " : kind == 6 ? "\"%s\" " : kind == 7 ? "-\"%s\" " : "%s ", text);
+        at += (size_t) snprintf(out + at, size - at,
+                                kind == 5       ? "-%s "
+                                    : kind == 6 ? "\"%s\" "
+                                    : kind == 7 ? "-\"%s\" "
+                                                : "%s ",
+                                text);
     }
 }
 
@@ -151,13 +166,15 @@ static size_t naive_search(struct world *w, const struct text_query *q, const st
 static bool is_near(double a, double b) { return fabs(a - b) < 1e-9; }
 
 /* The hits as a set are the naive ones. */
-static void compare_sets(struct world *w, const struct ease_hit *got, size_t n, const struct ease_hit *want, size_t m, const char *query) {
+static void compare_sets(struct world *w, const struct ease_hit *got, size_t n, const struct ease_hit *want, size_t m,
+                         const char *query) {
     double scores[DOCS];
     cr_assert_eq(n, m, "seed %llu, %s: %zu hits, not %zu", (unsigned long long) w->seed, query, n, m);
     for (size_t i = 0; i < DOCS; i++) scores[i] = -1;
     for (size_t i = 0; i < m; i++) scores[want[i].id] = want[i].score;
     for (size_t i = 0; i < n; i++) {
-        cr_assert(is_near(scores[got[i].id], got[i].score), "seed %llu, %s: document %llu", (unsigned long long) w->seed, query, (unsigned long long) got[i].id);
+        cr_assert(is_near(scores[got[i].id], got[i].score), "seed %llu, %s: document %llu",
+                  (unsigned long long) w->seed, query, (unsigned long long) got[i].id);
         scores[got[i].id] = -2;
     }
 }
@@ -179,7 +196,9 @@ static void compare_answers(struct world *w, struct kv_txn *txn, const struct st
     uint64_t limit = 1 + below(w, 12);
     size_t k = text_ease_search(&w->t, txn, q, true, limit, top, DOCS);
     cr_assert_eq(k, n < limit ? n : limit, "seed %llu, %s", (unsigned long long) w->seed, text);
-    for (size_t i = 0; i < k; i++) cr_assert(top[i].id == got[i].id && top[i].score == got[i].score, "seed %llu, %s: the best %zu", (unsigned long long) w->seed, text, k);
+    for (size_t i = 0; i < k; i++)
+        cr_assert(top[i].id == got[i].id && top[i].score == got[i].score, "seed %llu, %s: the best %zu",
+                  (unsigned long long) w->seed, text, k);
     w->hits += m;
     arena_release(&arena);
 }
@@ -215,10 +234,14 @@ static void end(struct world *w, int i, bool commit) {
 }
 
 static void consolidate(struct world *w, uint32_t steps) {
-    struct consolidate_limits limits = {.step_blocks = 1 + (uint32_t) below(w, 60), .step_locators = 1 + (uint32_t) below(w, 30), .marks_min = below(w, 5), .numbers_min = below(w, 20)};
+    struct consolidate_limits limits = {.step_blocks = 1 + (uint32_t) below(w, 60),
+                                        .step_locators = 1 + (uint32_t) below(w, 30),
+                                        .marks_min = below(w, 5),
+                                        .numbers_min = below(w, 20)};
     bool more = true;
     struct err err = ERR_INIT;
-    for (uint32_t i = 0; i < steps && more; i++) cr_assert_eq(text_consolidate_step(&w->t.ix, mem_default(), &limits, &more, &err), ST_OK, "%s", err.text);
+    for (uint32_t i = 0; i < steps && more; i++)
+        cr_assert_eq(text_consolidate_step(&w->t.ix, mem_default(), &limits, &more, &err), ST_OK, "%s", err.text);
 }
 
 /* Documents never move in memory while a history runs, so a state is its pointers; a commit takes over what the transaction changed since it began. */
@@ -243,7 +266,8 @@ static void play(struct world *w, int steps) {
         } else if (what < 15) {
             consolidate(w, 1 + (uint32_t) below(w, 8));
         } else if (what < 16 && step % 8 == 0) {
-            cr_assert_eq(text_ease_check(&w->t, w->txn[i]), 0, "seed %llu: %s", (unsigned long long) w->seed, text_ease_fault);
+            cr_assert_eq(text_ease_check(&w->t, w->txn[i]), 0, "seed %llu: %s", (unsigned long long) w->seed,
+                         text_ease_fault);
         } else {
             compare_answers(w, w->txn[i], &w->seen[i]);
         }
@@ -288,7 +312,9 @@ Test(text_search, random_histories_on_the_real_store) {
 static struct bdoc many_doc(struct chance *c) {
     char text[600];
     size_t at = 0, n = 1 + chance_below(c, 20);
-    for (size_t i = 0; i < n; i++) at += (size_t) snprintf(text + at, sizeof(text) - at, "w%llu ", (unsigned long long) chance_below(c, 1 + chance_below(c, 60)));
+    for (size_t i = 0; i < n; i++)
+        at += (size_t) snprintf(text + at, sizeof(text) - at, "w%llu ",
+                                (unsigned long long) chance_below(c, 1 + chance_below(c, 60)));
     return text_doc("{body: '%s'}", text);
 }
 
@@ -300,14 +326,16 @@ Test(text_search, the_best_of_many_documents_are_those_of_a_full_sort) {
     chance_init(&chance, seed);
     text_ease_open(&t, model_kv_new(), "{key: {body: 'text'}, default_language: 'none'}");
     struct kv_txn *txn = text_ease_begin(&t);
-    for (uint64_t id = 0; id < MANY; id++) cr_assert_eq(text_ease_write(&t, txn, id, (struct bdoc){0}, many_doc(&chance), mem_default(), NULL), ST_OK);
+    for (uint64_t id = 0; id < MANY; id++)
+        cr_assert_eq(text_ease_write(&t, txn, id, (struct bdoc){0}, many_doc(&chance), mem_default(), NULL), ST_OK);
     text_ease_commit(txn);
     for (int pass = 0; pass < 2; pass++) {
         txn = text_ease_begin(&t);
         for (int i = 0; i < 60; i++) {
             char text[100];
             struct arena arena;
-            (void) snprintf(text, sizeof(text), "w%llu w%llu %sw%llu", (unsigned long long) chance_below(&chance, 60), (unsigned long long) chance_below(&chance, 10), i % 3 == 0 ? "-" : "",
+            (void) snprintf(text, sizeof(text), "w%llu w%llu %sw%llu", (unsigned long long) chance_below(&chance, 60),
+                            (unsigned long long) chance_below(&chance, 10), i % 3 == 0 ? "-" : "",
                             (unsigned long long) chance_below(&chance, 60));
             arena_init(&arena, mem_default());
             const struct text_query *q = text_ease_query(&t, text, false, false, &arena);
@@ -337,7 +365,8 @@ static status search_all(struct text_ease *t, struct kv_txn *txn, const struct m
     struct text_search_opts opts = {.ranked = true, .with_score = true, .limit = 3};
     uint64_t estimate;
     arena_init(&arena, mem);
-    status st = text_query_parse(&t->ix, slice_str("coffee cake -tea \"coffee\" -\"au lait\""), SLICE_NONE, true, false, &arena, &q, NULL);
+    status st = text_query_parse(&t->ix, slice_str("coffee cake -tea \"coffee\" -\"au lait\""), SLICE_NONE, true, false,
+                                 &arena, &q, NULL);
     if (st == ST_OK) st = text_estimate(&t->ix, txn, q, &estimate, NULL);
     if (st == ST_OK) st = text_search_open(&t->ix, txn, q, &opts, mem, &s, NULL);
     while (st == ST_OK) st = text_search_next(s, &hit, NULL);
@@ -350,7 +379,8 @@ Test(text_search, every_failing_allocation_is_an_error) {
     struct text_ease t;
     struct mem_fail mf;
     text_ease_open(&t, model_kv_new(), SPEC);
-    for (size_t i = 0; i < sizeof(shelf) / sizeof(shelf[0]); i++) text_ease_put(&t, i + 1, (struct bdoc){0}, text_doc("%s", shelf[i]));
+    for (size_t i = 0; i < sizeof(shelf) / sizeof(shelf[0]); i++)
+        text_ease_put(&t, i + 1, (struct bdoc){0}, text_doc("%s", shelf[i]));
     struct kv_txn *txn = text_ease_begin(&t);
     for (uint64_t n = 1;; n++) {
         mem_fail_init(&mf, n);
@@ -363,7 +393,8 @@ Test(text_search, every_failing_allocation_is_an_error) {
     for (uint64_t n = 1;; n++) { /* writing */
         mem_fail_init(&mf, n);
         txn = text_ease_begin(&t);
-        status st = text_ease_write(&t, txn, 2, text_doc("%s", shelf[1]), text_doc("{body: 'other words'}"), &mf.mem, NULL);
+        status st =
+            text_ease_write(&t, txn, 2, text_doc("%s", shelf[1]), text_doc("{body: 'other words'}"), &mf.mem, NULL);
         cr_assert_eq(mem_fail_live(&mf), 0);
         cr_assert_eq(st, mem_fail_hit(&mf) ? ST_NOMEM : ST_OK);
         kv_abort(txn);
@@ -385,7 +416,8 @@ Test(text_search, concurrent_inserts_of_the_same_words_do_not_conflict) {
     text_ease_commit(a);
     cr_assert_str_eq(text_ease_find(&t, "shared", false, false), "1 2");
     arena_init(&arena, mem_default());
-    cr_assert_eq(text_ease_search(&t, before, text_ease_query(&t, "shared", false, false, &arena), true, 0, hits, 8), 0);
+    cr_assert_eq(text_ease_search(&t, before, text_ease_query(&t, "shared", false, false, &arena), true, 0, hits, 8),
+                 0);
     arena_release(&arena);
     kv_abort(before);
     text_ease_close(&t);
@@ -416,15 +448,19 @@ Test(text_search, damaged_entries_do_no_harm) {
         struct buf key;
         text_ease_open(&t, model_kv_new(), SPEC);
         buf_init(&key, mem_default());
-        for (size_t i = 0; i < sizeof(shelf) / sizeof(shelf[0]); i++) text_ease_put(&t, i + 1, (struct bdoc){0}, text_doc("%s", shelf[i]));
+        for (size_t i = 0; i < sizeof(shelf) / sizeof(shelf[0]); i++)
+            text_ease_put(&t, i + 1, (struct bdoc){0}, text_doc("%s", shelf[i]));
         struct kv_txn *txn = text_ease_begin(&t);
         for (int k = 0; k < 3; k++) {
             uint8_t junk[12];
-            for (size_t i = 0; i < sizeof(junk); i++) junk[i] = chance_below(&chance, 2) ? (uint8_t) chance_below(&chance, 4) : (uint8_t) chance_next(&chance);
+            for (size_t i = 0; i < sizeof(junk); i++)
+                junk[i] =
+                    chance_below(&chance, 2) ? (uint8_t) chance_below(&chance, 4) : (uint8_t) chance_next(&chance);
             size_t len = chance_below(&chance, sizeof(junk) + 1);
             uint64_t kind = chance_below(&chance, 6);
             if (kind == 0) text_key_posting(&t.ix, &key, SLICE_LIT("coffe"), 1 + chance_below(&chance, 9));
-            else if (kind == 1) text_key_posting(&t.ix, &key, SLICE_LIT("coffe"), UINT64_MAX - chance_below(&chance, 3));
+            else if (kind == 1)
+                text_key_posting(&t.ix, &key, SLICE_LIT("coffe"), UINT64_MAX - chance_below(&chance, 3));
             else if (kind == 2) text_key_number(&t.ix, &key, TEXT_LOCATOR, 1 + chance_below(&chance, 9));
             else if (kind == 3) text_key_number(&t.ix, &key, TEXT_MARK, UINT64_MAX - chance_below(&chance, 2));
             else if (kind == 4) text_key(&t.ix, &key, TEXT_STATE);
@@ -435,18 +471,21 @@ Test(text_search, damaged_entries_do_no_harm) {
         text_ease_commit(txn);
         txn = text_ease_begin(&t);
         arena_init(&arena, mem_default());
-        cr_assert_eq(text_query_parse(&t.ix, SLICE_LIT("coffee cake"), SLICE_NONE, false, false, &arena, &q, NULL), ST_OK);
+        cr_assert_eq(text_query_parse(&t.ix, SLICE_LIT("coffee cake"), SLICE_NONE, false, false, &arena, &q, NULL),
+                     ST_OK);
         struct text_search_opts opts = {.ranked = round % 2, .with_score = true, .limit = round % 3};
         status st = text_search_open(&t.ix, txn, q, &opts, mem_default(), &s, NULL);
         for (int n = 0; st == ST_OK && n < 100; n++) st = text_search_next(s, &hit, NULL);
-        cr_assert(st == ST_END || st == ST_CORRUPT, "seed %llu round %llu", (unsigned long long) seed, (unsigned long long) round);
+        cr_assert(st == ST_END || st == ST_CORRUPT, "seed %llu round %llu", (unsigned long long) seed,
+                  (unsigned long long) round);
         text_search_close(s);
         (void) text_ease_check(&t, txn);
         kv_abort(txn);
         struct consolidate_limits limits = {.step_blocks = 3, .step_locators = 3};
         bool more = true;
         st = ST_OK;
-        for (int n = 0; n < 100 && more && st == ST_OK; n++) st = text_consolidate_step(&t.ix, mem_default(), &limits, &more, NULL);
+        for (int n = 0; n < 100 && more && st == ST_OK; n++)
+            st = text_consolidate_step(&t.ix, mem_default(), &limits, &more, NULL);
         cr_assert(st == ST_OK || st == ST_CORRUPT);
         arena_release(&arena);
         buf_release(&key);

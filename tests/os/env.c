@@ -26,9 +26,9 @@ static void open_place(struct place *pl, int kind, const struct mem *mem) {
     strcpy(pl->dir, "/tmp/elmo-env-XXXXXX");
     cr_assert_not_null(mkdtemp(pl->dir));
     struct sim *sim = NULL;
-    status st = kind == POSIX    ? env_posix_new(mem, &pl->env, &err)
-                : kind == MEMORY ? env_memory_new(mem, &pl->env, &err)
-                                 : sim_new(mem, 1, &sim, &err);
+    status st = kind == POSIX ? env_posix_new(mem, &pl->env, &err)
+        : kind == MEMORY      ? env_memory_new(mem, &pl->env, &err)
+                              : sim_new(mem, 1, &sim, &err);
     cr_assert_eq(st, ST_OK, "%s", err.text);
     if (sim != NULL) pl->env = sim_env(sim);
 }
@@ -63,7 +63,7 @@ static uint64_t size_of(struct file *f) {
 
 #define EACH_ENV(name)                                                                                                 \
     ParameterizedTestParameters(env, name) {                                                                           \
-        static int kinds[KIND_COUNT] = {POSIX, MEMORY, SIMULATED};                                                                \
+        static int kinds[KIND_COUNT] = {POSIX, MEMORY, SIMULATED};                                                     \
         return cr_make_param_array(int, kinds, KIND_COUNT);                                                            \
     }                                                                                                                  \
     ParameterizedTest(int *kind, env, name)

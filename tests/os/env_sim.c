@@ -27,7 +27,9 @@ static void fill(struct file *f, int value) {
     cr_assert_eq(file_write(f, 0, bytes, sizeof(bytes), NULL), ST_OK);
 }
 
-static status sync_dir(struct sim *sim, const char *path) { return sim_env(sim)->ops->sync_dir(sim_env(sim), path, NULL); }
+static status sync_dir(struct sim *sim, const char *path) {
+    return sim_env(sim)->ops->sync_dir(sim_env(sim), path, NULL);
+}
 
 /* Sectors of the file with each value; -1: a sector that mixes. */
 static void count_sectors(struct sim *sim, const char *path, int counts[4]) {

@@ -16,7 +16,8 @@ static struct doc_db open_some(void) {
     struct doc_db t;
     doc_open(&t);
     cr_assert_eq(create_index(&t, "{'key': {'a': 1, 'b': -1}}"), ST_OK);
-    for (int i = 0; i < 40; i++) cr_assert_eq(insert(&t, json("{'_id': %d, 'a': [%d, %d], 'b': %d}", i, i % 5, i % 7, i)), ST_OK);
+    for (int i = 0; i < 40; i++)
+        cr_assert_eq(insert(&t, json("{'_id': %d, 'a': [%d, %d], 'b': %d}", i, i % 5, i % 7, i)), ST_OK);
     return t;
 }
 

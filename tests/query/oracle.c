@@ -23,7 +23,7 @@ struct round {
     struct chance chance;
     uint64_t seed;
     struct doc_db t;
-    struct env *env; /* of the real store, or NULL */
+    struct env *env;          /* of the real store, or NULL */
     bool arrays, nested, odd; /* what documents may hold */
     uint32_t docs;
     struct bdoc indexes[INDEXES_MAX];
@@ -31,7 +31,7 @@ struct round {
     struct bdoc filter, sort, projection;
     struct bval hint;
     int64_t skip, limit;
-    bool is_total;    /* the sort tells all documents apart */
+    bool is_total;      /* the sort tells all documents apart */
     struct arena arena; /* all documents that the test makes */
     struct bdoc natural;
 };
@@ -54,7 +54,8 @@ static void scalar(struct round *r, struct bbuild *b, const char *name) {
     static const char *const words[] = {"", "x", "xy", "abc", "abd", "b"};
     uint64_t k = below(r, r->odd ? 12 : 8);
     switch (k) {
-    case 5: case 6: bbuild_str(b, name, words[below(r, 6)]); return;
+    case 5:
+    case 6: bbuild_str(b, name, words[below(r, 6)]); return;
     case 7: bbuild_null(b, name); return;
     case 8: bbuild_bool(b, name, maybe(r, 50)); return;
     case 9: bbuild_date(b, name, (int64_t) below(r, 3)); return;
@@ -73,7 +74,8 @@ static void document(struct round *r, struct bbuild *sub, int depth) {
     static const char *const names[] = {"x", "y", "z", "0"};
     uint64_t first = below(r, 2);
     for (uint64_t i = 0; i < 2; i++) {
-        if (maybe(r, 75)) value(r, sub, names[maybe(r, 90) ? (first + i) % 2 : 2 + below(r, r->odd ? 2 : 1)], depth - 1);
+        if (maybe(r, 75))
+            value(r, sub, names[maybe(r, 90) ? (first + i) % 2 : 2 + below(r, r->odd ? 2 : 1)], depth - 1);
     }
 }
 
@@ -150,7 +152,9 @@ static void add_index(struct round *r) {
     struct bdoc d = random_index(r);
     bool created;
     uint32_t before, after;
-    if (catalog_create_indexes(&r->t.op, NS, &d, 1, NULL, NULL, &created, &before, &after, &r->t.err) == ST_OK && before != after) r->indexes[r->index_count++] = d;
+    if (catalog_create_indexes(&r->t.op, NS, &d, 1, NULL, NULL, &created, &before, &after, &r->t.err) == ST_OK &&
+        before != after)
+        r->indexes[r->index_count++] = d;
 }
 
 static void build(struct round *r) {
@@ -168,7 +172,9 @@ static void build(struct round *r) {
         struct bdoc d = random_row(r, i);
         status st = insert(&r->t, d);
         if (st == ST_OK) r->docs++;
-        else cr_assert(st == ST_DUPLICATE || st == ST_INVALID, "seed %llu: %s", (unsigned long long) r->seed, r->t.err.text);
+        else
+            cr_assert(st == ST_DUPLICATE || st == ST_INVALID, "seed %llu: %s", (unsigned long long) r->seed,
+                      r->t.err.text);
     }
     for (uint64_t i = 0; i < late && r->index_count < INDEXES_MAX; i++) add_index(r);
 }
@@ -182,8 +188,14 @@ static void operator(struct round *r, struct bbuild *sub, int depth) {
     static const char *const types[] = {"number", "string", "object", "array", "null", "bool", "int"};
     struct bbuild more;
     switch (below(r, 16)) {
-    case 0: case 1: case 2: case 3: case 4: case 5: value(r, sub, comparisons[below(r, 6)], maybe(r, 20) ? 2 : 0); return;
-    case 6: case 7:
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+    case 4:
+    case 5: value(r, sub, comparisons[below(r, 6)], maybe(r, 20) ? 2 : 0); return;
+    case 6:
+    case 7:
         more = bbuild_open_array(sub, maybe(r, 80) ? SLICE_LIT("$in") : SLICE_LIT("$nin"));
         for (uint64_t i = below(r, 4), k = 0; k < i; k++) {
             char at[4];
@@ -257,7 +269,11 @@ static void condition(struct round *r, struct bbuild *b, int depth) {
         predicate(r, b, depth);
         return;
     }
-    struct bbuild array = bbuild_open_array(b, k == 0 ? SLICE_LIT("$and") : k == 1 ? SLICE_LIT("$or") : maybe(r, 70) ? SLICE_LIT("$or") : SLICE_LIT("$nor"));
+    struct bbuild array = bbuild_open_array(b,
+                                            k == 0             ? SLICE_LIT("$and")
+                                                : k == 1       ? SLICE_LIT("$or")
+                                                : maybe(r, 70) ? SLICE_LIT("$or")
+                                                               : SLICE_LIT("$nor"));
     for (uint64_t n = 1 + below(r, 3), i = 0; i < n; i++) {
         struct bbuild sub = bbuild_push_doc(&array);
         condition(r, &sub, depth - 1);
@@ -376,7 +392,13 @@ static void answer_free(struct answer *a) {
 }
 
 static status ask(struct round *r, struct bval hint, struct answer *out) {
-    struct find_request req = {.ns = NS, .filter = r->filter, .sort = r->sort, .projection = r->projection, .skip = r->skip, .limit = r->limit, .hint = hint};
+    struct find_request req = {.ns = NS,
+                               .filter = r->filter,
+                               .sort = r->sort,
+                               .projection = r->projection,
+                               .skip = r->skip,
+                               .limit = r->limit,
+                               .hint = hint};
     struct find *f;
     struct bdoc d;
     *out = (struct answer){0};
@@ -410,7 +432,8 @@ static bool same_sequence(const struct answer *a, const struct answer *b) {
 }
 
 static void tell(struct round *r, const char *what, struct bval hint) {
-    fprintf(stderr, "%s; repeat with ELMO_SEED=%llu\n  filter %s\n", what, (unsigned long long) r->seed, text_of(r->filter));
+    fprintf(stderr, "%s; repeat with ELMO_SEED=%llu\n  filter %s\n", what, (unsigned long long) r->seed,
+            text_of(r->filter));
     if (r->sort.p != NULL) fprintf(stderr, "  sort %s\n", text_of(r->sort));
     if (r->projection.p != NULL) fprintf(stderr, "  projection %s\n", text_of(r->projection));
     fprintf(stderr, "  skip %lld limit %lld\n", (long long) r->skip, (long long) r->limit);
@@ -419,7 +442,13 @@ static void tell(struct round *r, const char *what, struct bval hint) {
 }
 
 static void explain(struct round *r, struct bval hint) {
-    struct find_request req = {.ns = NS, .filter = r->filter, .sort = r->sort, .projection = r->projection, .skip = r->skip, .limit = r->limit, .hint = hint};
+    struct find_request req = {.ns = NS,
+                               .filter = r->filter,
+                               .sort = r->sort,
+                               .projection = r->projection,
+                               .skip = r->skip,
+                               .limit = r->limit,
+                               .hint = hint};
     struct buf buf;
     struct bbuild b;
     buf_init(&buf, mem_default());
@@ -438,22 +467,31 @@ static void explain(struct round *r, struct bval hint) {
 enum { SEEN_IXSCAN, SEEN_COVERED, SEEN_MERGE, SEEN_OR, SEEN_BACKWARD, SEEN_SORT, SEEN_COLLSCAN, SEEN_ID, SEEN_COUNT };
 static uint64_t seen[SEEN_COUNT];
 static void note_stages(struct bdoc d) {
-    static const char *const names[SEEN_COUNT] = {"IXSCAN", "PROJECTION_COVERED", "SORT_MERGE", "OR", "backward", "SORT", "COLLSCAN", "_id_"};
+    static const char *const names[SEEN_COUNT] = {"IXSCAN", "PROJECTION_COVERED", "SORT_MERGE", "OR", "backward",
+                                                  "SORT",   "COLLSCAN",           "_id_"};
     struct biter it = biter_of(d);
     struct belem e;
     while (biter_next(&it, &e)) {
         if (e.value.type == B_DOCUMENT || e.value.type == B_ARRAY) note_stages(bval_doc(e.value));
-        for (int i = 0; i < SEEN_COUNT && e.value.type == B_STRING; i++) seen[i] += slice_equal(bval_string(e.value), slice_str(names[i]));
+        for (int i = 0; i < SEEN_COUNT && e.value.type == B_STRING; i++)
+            seen[i] += slice_equal(bval_string(e.value), slice_str(names[i]));
     }
 }
 
 static void note_plan(struct round *r, struct bval hint) {
-    struct find_request req = {.ns = NS, .filter = r->filter, .sort = r->sort, .projection = r->projection, .skip = r->skip, .limit = r->limit, .hint = hint};
+    struct find_request req = {.ns = NS,
+                               .filter = r->filter,
+                               .sort = r->sort,
+                               .projection = r->projection,
+                               .skip = r->skip,
+                               .limit = r->limit,
+                               .hint = hint};
     struct buf buf;
     struct bbuild b;
     buf_init(&buf, mem_default());
     bbuild_begin(&b, &buf);
-    cr_assert_eq(find_explain(&r->t.op, &req, EXPLAIN_FIND, SLICE_NONE, EXPLAIN_QUERY_PLANNER, &b, &r->t.err), ST_OK, "%s", r->t.err.text);
+    cr_assert_eq(find_explain(&r->t.op, &req, EXPLAIN_FIND, SLICE_NONE, EXPLAIN_QUERY_PLANNER, &b, &r->t.err), ST_OK,
+                 "%s", r->t.err.text);
     struct bdoc planner = bval_doc(bdoc_get_str(bbuild_finish(&b), "queryPlanner"));
     note_stages(bval_doc(bdoc_get_str(planner, "winningPlan")));
     buf_release(&buf);
@@ -583,10 +621,12 @@ static void query(struct round *r) {
     r->skip = maybe(r, 10) ? (int64_t) below(r, 5) : 0;
     r->limit = maybe(r, 30) ? (int64_t) (1 + below(r, 10)) : 0;
     status st = ask(r, natural, &want);
-    if (st != ST_OK) { /* a filter that is refused is refused however it is asked; what a sort refuses depends on the documents that come to it */
+    if (st !=
+        ST_OK) { /* a filter that is refused is refused however it is asked; what a sort refuses depends on the documents that come to it */
         struct answer again;
         bool by_sort = strstr(r->t.err.text, "parallel arrays") != NULL;
-        cr_assert(ask(r, BVAL_MISSING, &again) != ST_OK || by_sort, "seed %llu: %s", (unsigned long long) r->seed, r->t.err.text);
+        cr_assert(ask(r, BVAL_MISSING, &again) != ST_OK || by_sort, "seed %llu: %s", (unsigned long long) r->seed,
+                  r->t.err.text);
         answer_free(&again);
         answer_free(&want);
         return;
@@ -628,7 +668,8 @@ static void run_rounds(uint64_t from, uint64_t count) {
     uint64_t seed = random_seed(from);
     for (uint64_t i = 0; i < random_rounds(count); i++) run_round(seed + i);
     /* A run of scans alone would prove nothing. */
-    for (int i = 0; i < SEEN_COUNT && random_rounds(count) >= count; i++) cr_assert_gt(seen[i], 0, "no plan of kind %d", i);
+    for (int i = 0; i < SEEN_COUNT && random_rounds(count) >= count; i++)
+        cr_assert_gt(seen[i], 0, "no plan of kind %d", i);
 }
 
 Test(oracle, an_index_never_changes_an_answer) { run_rounds(1, 120); }

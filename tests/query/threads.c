@@ -64,7 +64,10 @@ Test(threads, each_increment_counts_exactly_once) {
     struct doc_db t;
     struct env *env;
     struct kv *kv;
-    struct lsm_opts opts = {.create = true, .threads = LSM_THREADS_DEFAULT, .sync = LSM_SYNC_NORMAL, .memtable_bytes = 256 << 10};
+    struct lsm_opts opts = {.create = true,
+                            .threads = LSM_THREADS_DEFAULT,
+                            .sync = LSM_SYNC_NORMAL,
+                            .memtable_bytes = 256 << 10};
     cr_assert_eq(env_memory_new(mem_default(), &env, NULL), ST_OK);
     cr_assert_eq(lsm_kv_open(env, "/t.elmo", &opts, &kv, NULL), ST_OK);
     doc_open_kv(&t, kv);

@@ -10,7 +10,8 @@ Test(write, an_unordered_batch_goes_on_after_the_third_indexs_duplicate) {
     cr_assert_eq(create_index(&t, "{'key': {'a': 1}}"), ST_OK);
     cr_assert_eq(create_index(&t, "{'key': {'b': 1}}"), ST_OK);
     cr_assert_eq(create_index(&t, "{'key': {'c': 1}, 'unique': true}"), ST_OK);
-    const char *docs = "{'0': {'_id': 1, 'a': 1, 'b': 1, 'c': 1}, '1': {'_id': 2, 'a': 2, 'b': 2, 'c': 1}, '2': {'_id': 3, 'a': 3, 'b': 3, 'c': 3}, '3': {'_id': 3, 'c': 4}, '4': {'_id': 5, 'c': 5}}";
+    const char *docs = "{'0': {'_id': 1, 'a': 1, 'b': 1, 'c': 1}, '1': {'_id': 2, 'a': 2, 'b': 2, 'c': 1}, '2': "
+                       "{'_id': 3, 'a': 3, 'b': 3, 'c': 3}, '3': {'_id': 3, 'c': 4}, '4': {'_id': 5, 'c': 5}}";
     struct write_result r = insert_docs(&t, false, docs);
     cr_assert_eq(r.inserted, 3);
     cr_assert_eq(r.error_count, 2);
@@ -26,7 +27,8 @@ Test(write, an_unordered_batch_goes_on_after_the_third_indexs_duplicate) {
 Test(write, an_ordered_batch_stops_at_the_first_error) {
     struct doc_db t;
     doc_open(&t);
-    struct write_result r = insert_docs(&t, true, "{'0': {'_id': 1}, '1': {'_id': 2}, '2': {'_id': 1}, '3': {'_id': 4}}");
+    struct write_result r =
+        insert_docs(&t, true, "{'0': {'_id': 1}, '1': {'_id': 2}, '2': {'_id': 1}, '3': {'_id': 4}}");
     cr_assert_eq(r.inserted, 2);
     cr_assert_eq(r.error_count, 1);
     cr_assert_eq(r.errors[0].index, 2);
@@ -37,7 +39,9 @@ Test(write, an_ordered_batch_stops_at_the_first_error) {
 Test(write, a_bad_document_is_a_write_error_and_the_others_go_in) {
     struct doc_db t;
     doc_open(&t);
-    struct write_result r = insert_docs(&t, false, "{'0': {'_id': [1]}, '1': {'a': 1}, '2': {'_id': {'$regularExpression': {'pattern': 'x', 'options': ''}}}}");
+    struct write_result r = insert_docs(
+        &t, false,
+        "{'0': {'_id': [1]}, '1': {'a': 1}, '2': {'_id': {'$regularExpression': {'pattern': 'x', 'options': ''}}}}");
     cr_assert_eq(r.inserted, 1);
     cr_assert_eq(r.error_count, 2);
     assert_sound(&t, 1);
@@ -49,7 +53,8 @@ Test(write, update_many_that_moves_documents_ahead_of_its_own_scan_changes_each_
     doc_open(&t);
     cr_assert_eq(create_index(&t, "{'key': {'a': 1}}"), ST_OK);
     for (int i = 0; i < 2500; i++) cr_assert_eq(insert(&t, json("{'_id': %d, 'a': %d}", i, i)), ST_OK);
-    struct write_result r = update_docs(&t, "{'a': {'$gte': 0}}", "{'$inc': {'a': 100}, '$set': {'b': [1, 2]}}", true, false);
+    struct write_result r =
+        update_docs(&t, "{'a': {'$gte': 0}}", "{'$inc': {'a': 100}, '$set': {'b': [1, 2]}}", true, false);
     cr_assert_eq(r.matched, 2500);
     cr_assert_eq(r.modified, 2500);
     cr_assert_eq(count_of(&t, "{'a': {'$gte': 100, '$lt': 2600}}"), 2500);
@@ -62,8 +67,10 @@ Test(write, update_many_on_a_multikey_index_changes_each_once) {
     struct doc_db t;
     doc_open(&t);
     cr_assert_eq(create_index(&t, "{'key': {'a': 1}}"), ST_OK);
-    for (int i = 0; i < 300; i++) cr_assert_eq(insert(&t, json("{'_id': %d, 'a': [%d, %d], 'n': 0}", i, i, i + 50)), ST_OK);
-    struct write_result r = update_docs(&t, "{'a': {'$gte': 10}}", "{'$push': {'a': 1000}, '$inc': {'n': 1}}", true, false);
+    for (int i = 0; i < 300; i++)
+        cr_assert_eq(insert(&t, json("{'_id': %d, 'a': [%d, %d], 'n': 0}", i, i, i + 50)), ST_OK);
+    struct write_result r =
+        update_docs(&t, "{'a': {'$gte': 10}}", "{'$push': {'a': 1000}, '$inc': {'n': 1}}", true, false);
     cr_assert_eq(r.modified, 300);
     cr_assert_eq(count_of(&t, "{'n': 1}"), 300);
     assert_sound(&t, 300);
@@ -96,7 +103,8 @@ Test(write, a_cursor_of_a_session_gives_each_document_once_while_the_session_wri
     struct doc_db t;
     doc_open(&t);
     cr_assert_eq(create_index(&t, "{'key': {'a': 1}}"), ST_OK);
-    for (int i = 0; i < 60; i++) cr_assert_eq(insert(&t, json("{'_id': %d, 'a': [%d, %d, %d]}", i, i, i + 100, i + 200)), ST_OK);
+    for (int i = 0; i < 60; i++)
+        cr_assert_eq(insert(&t, json("{'_id': %d, 'a': [%d, %d, %d]}", i, i, i + 100, i + 200)), ST_OK);
     t.op.session_txn = begin_txn(&t, false);
     struct find_request req = request("{'a': {'$gte': 0}}", "{'hint': 'a_1'}");
     struct find *f;
@@ -144,7 +152,8 @@ Test(write, update_one_changes_the_first_match_and_counts_what_changed) {
 Test(write, an_upsert_takes_the_equalities_of_its_query) {
     struct doc_db t;
     doc_open(&t);
-    struct write_result r = update_docs(&t, "{'_id': 5, 'a': 1}", "{'$inc': {'n': 2}, '$setOnInsert': {'s': 'x'}}", false, true);
+    struct write_result r =
+        update_docs(&t, "{'_id': 5, 'a': 1}", "{'$inc': {'n': 2}, '$setOnInsert': {'s': 'x'}}", false, true);
     cr_assert_eq(r.matched, 0);
     cr_assert_eq(r.upserted_count, 1);
     cr_assert_eq(r.upserted[0].index, 0);

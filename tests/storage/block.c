@@ -10,7 +10,8 @@
 
 #define SALT 77
 
-static struct slice pack(struct block_packer *p, enum compression compression, struct slice payload, struct block_ref *ref) {
+static struct slice pack(struct block_packer *p, enum compression compression, struct slice payload,
+                         struct block_ref *ref) {
     struct slice block;
     struct err err = ERR_INIT;
     block_packer_init(p, mem_default(), compression);
@@ -80,10 +81,11 @@ Test(block, bears_hostile_bytes_under_a_right_checksum) {
         struct block_ref ref = {0};
         struct block_header h;
         fill(payload, sizeof(payload), false, &chance);
-        struct slice block = pack(&p, (enum compression) (round % 3), (struct slice){payload, sizeof(payload)}, &ref);
+        struct slice block = pack(&p, (enum compression)(round % 3), (struct slice){payload, sizeof(payload)}, &ref);
         uint8_t *copy = malloc(block.len);
         memcpy(copy, block.p, block.len);
-        for (uint64_t n = 1 + chance_below(&chance, 4); n > 0; n--) copy[chance_below(&chance, block.len)] = (uint8_t) chance_next(&chance);
+        for (uint64_t n = 1 + chance_below(&chance, 4); n > 0; n--)
+            copy[chance_below(&chance, block.len)] = (uint8_t) chance_next(&chance);
         ref.checksum = hash64(copy, ref.len, SALT);
         if (block_verify(copy, &ref, SALT, BLOCK_LEAF, &h) == NULL && h.raw_len < 1 << 20) {
             uint8_t *raw = malloc(h.raw_len + 1);

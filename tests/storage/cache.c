@@ -16,7 +16,8 @@ static struct cache *new_cache(const struct mem *mem, size_t bytes_max) {
 }
 
 /* Puts a block of len bytes in, all of them `fill`, and lets go of it. */
-static void put(struct cache *c, uint64_t segment_id, uint64_t at, uint32_t len, int fill, enum cache_priority priority) {
+static void put(struct cache *c, uint64_t segment_id, uint64_t at, uint32_t len, int fill,
+                enum cache_priority priority) {
     struct cached_block *b = cache_new_block(c, len);
     cr_assert_not_null(b);
     memset(b->p, fill, len);

@@ -40,14 +40,16 @@ static void live_through(uint64_t seed) {
         if (whole_machine) sim_reboot(w.sim);
         if (!whole_machine) {
             st = crash_world_open(&w, &err);
-            cr_assert_eq(st, ST_OK, "seed %llu: open after a crash of the process: %s", (unsigned long long) seed, err.text);
+            cr_assert_eq(st, ST_OK, "seed %llu: open after a crash of the process: %s", (unsigned long long) seed,
+                         err.text);
             crash_world_close(&w);
         }
     }
     w.process_crash_only = false;
     cr_assert_eq(crash_world_open(&w, &err), ST_OK, "seed %llu: last open: %s", (unsigned long long) seed, err.text);
     crash_world_check(&w);
-    for (int i = 0; i < 10; i++) cr_assert_eq(crash_world_step(&w, &err), ST_OK, "seed %llu: %s", (unsigned long long) seed, err.text);
+    for (int i = 0; i < 10; i++)
+        cr_assert_eq(crash_world_step(&w, &err), ST_OK, "seed %llu: %s", (unsigned long long) seed, err.text);
     crash_world_verify(&w, ST_OK);
     crash_world_check(&w);
     crash_world_close(&w);
@@ -84,14 +86,17 @@ static bool live_through_fault(uint64_t seed, uint64_t n, unsigned ops, status f
         crash_world_verify(&w, ST_OK); /* reads go on */
         crash_world_close(&w);
     } else {
-        cr_assert(sim_fail_hit(w.sim), "seed %llu, fault %llu: %s", (unsigned long long) seed, (unsigned long long) n, err.text);
+        cr_assert(sim_fail_hit(w.sim), "seed %llu, fault %llu: %s", (unsigned long long) seed, (unsigned long long) n,
+                  err.text);
     }
     bool hit = sim_fail_hit(w.sim);
     sim_heal(w.sim);
     w.process_crash_only = false;
-    cr_assert_eq(crash_world_open(&w, &err), ST_OK, "seed %llu, fault %llu: open: %s", (unsigned long long) seed, (unsigned long long) n, err.text);
+    cr_assert_eq(crash_world_open(&w, &err), ST_OK, "seed %llu, fault %llu: open: %s", (unsigned long long) seed,
+                 (unsigned long long) n, err.text);
     crash_world_check(&w);
-    for (int i = 0; i < 5; i++) cr_assert_eq(crash_world_step(&w, &err), ST_OK, "seed %llu: %s", (unsigned long long) seed, err.text);
+    for (int i = 0; i < 5; i++)
+        cr_assert_eq(crash_world_step(&w, &err), ST_OK, "seed %llu: %s", (unsigned long long) seed, err.text);
     crash_world_verify(&w, ST_OK);
     crash_world_close(&w);
     crash_world_release(&w);
@@ -100,7 +105,12 @@ static bool live_through_fault(uint64_t seed, uint64_t n, unsigned ops, status f
 
 Test(crash, a_write_that_fails_harms_nothing_else, .timeout = 300) {
     for (uint64_t n = 1; n < 400; n += 3)
-        if (!live_through_fault(1000 + n, n, SIM_WRITE | SIM_OPEN | SIM_TRUNCATE | SIM_PREALLOCATE | SIM_RENAME | SIM_UNLINK | SIM_SYNC_DIR, ST_IO, n % 2 == 0) && n > 300) break;
+        if (!live_through_fault(1000 + n, n,
+                                SIM_WRITE | SIM_OPEN | SIM_TRUNCATE | SIM_PREALLOCATE | SIM_RENAME | SIM_UNLINK |
+                                    SIM_SYNC_DIR,
+                                ST_IO, n % 2 == 0) &&
+            n > 300)
+            break;
 }
 
 Test(crash, a_sync_that_fails_ends_the_writing_not_the_reading, .timeout = 300) {
@@ -108,7 +118,8 @@ Test(crash, a_sync_that_fails_ends_the_writing_not_the_reading, .timeout = 300) 
 }
 
 Test(crash, a_full_disk_refuses_and_goes_on, .timeout = 300) {
-    for (uint64_t n = 1; n < 300; n += 4) (void) live_through_fault(9000 + n, n, SIM_WRITE | SIM_PREALLOCATE | SIM_TRUNCATE, ST_NO_SPACE, n % 2 == 0);
+    for (uint64_t n = 1; n < 300; n += 4)
+        (void) live_through_fault(9000 + n, n, SIM_WRITE | SIM_PREALLOCATE | SIM_TRUNCATE, ST_NO_SPACE, n % 2 == 0);
 }
 
 Test(crash, space_freed_on_a_full_disk_is_used_again, .timeout = 300) {
@@ -147,7 +158,8 @@ static bool live_through_no_memory(uint64_t n, bool once) {
     if (st == ST_OK) {
         for (int i = 0; i < 40; i++) {
             st = crash_world_step(&w, &err);
-            cr_assert(st == ST_OK || (st == ST_NOMEM && mem_fail_hit(&mf)), "allocation %llu: %s: %s", (unsigned long long) n, status_text(st), err.text);
+            cr_assert(st == ST_OK || (st == ST_NOMEM && mem_fail_hit(&mf)), "allocation %llu: %s: %s",
+                      (unsigned long long) n, status_text(st), err.text);
         }
         crash_world_verify(&w, ST_NOMEM);
         crash_world_close(&w);
@@ -156,15 +168,18 @@ static bool live_through_no_memory(uint64_t n, bool once) {
     }
     bool hit = mem_fail_hit(&mf);
     mf.fail_at = 0;
-    cr_assert_eq(crash_world_open(&w, &err), ST_OK, "allocation %llu: open again: %s", (unsigned long long) n, err.text);
+    cr_assert_eq(crash_world_open(&w, &err), ST_OK, "allocation %llu: open again: %s", (unsigned long long) n,
+                 err.text);
     crash_world_verify(&w, ST_OK);
     crash_world_check(&w);
     crash_world_close(&w);
     crash_world_release(&w);
-    cr_assert_eq(mem_fail_live(&mf), 0, "allocation %llu: %llu bytes are left", (unsigned long long) n, (unsigned long long) mem_fail_live(&mf));
+    cr_assert_eq(mem_fail_live(&mf), 0, "allocation %llu: %llu bytes are left", (unsigned long long) n,
+                 (unsigned long long) mem_fail_live(&mf));
     return hit;
 }
 
 Test(crash, an_allocation_that_fails_harms_nothing_else, .timeout = 600) {
-    for (uint64_t n = 1, step = 1; live_through_no_memory(n, n % 2 == 0); n += step) step = n < 300 ? 1 : n < 2000 ? 7 : 41;
+    for (uint64_t n = 1, step = 1; live_through_no_memory(n, n % 2 == 0); n += step)
+        step = n < 300 ? 1 : n < 2000 ? 7 : 41;
 }

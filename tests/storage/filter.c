@@ -6,8 +6,12 @@
 #include "base/chance.h"
 
 Test(filter, denies_no_key_and_passes_few_others) {
-    static const struct { size_t count; uint32_t bits; double passes_max; } rows[] = {
-        {1, 10, 0.02}, {10, 10, 0.05}, {1000, 10, 0.016}, {100000, 10, 0.013}, {100000, 4, 0.20}, {100000, 16, 0.003}, {50000, 1, 0.75}};
+    static const struct {
+        size_t count;
+        uint32_t bits;
+        double passes_max;
+    } rows[] = {{1, 10, 0.02},     {10, 10, 0.05},      {1000, 10, 0.016}, {100000, 10, 0.013},
+                {100000, 4, 0.20}, {100000, 16, 0.003}, {50000, 1, 0.75}};
     for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
         struct chance chance, again;
         struct buf payload, hashes;
@@ -17,7 +21,9 @@ Test(filter, denies_no_key_and_passes_few_others) {
         chance_init(&chance, row);
         again = chance;
         for (size_t i = 0; i < rows[row].count; i++) cr_assert(buf_append_u64(&hashes, chance_next(&chance)));
-        cr_assert_eq(filter_build((const uint64_t *) (void *) hashes.p, rows[row].count, rows[row].bits, &payload, NULL), ST_OK);
+        cr_assert_eq(filter_build((const uint64_t *) (void *) hashes.p, rows[row].count, rows[row].bits, &payload,
+                                  NULL),
+                     ST_OK);
         cr_assert_null(filter_open(payload.p, payload.len, &f));
         for (size_t i = 0; i < rows[row].count; i++) cr_assert(filter_may_contain(&f, chance_next(&again)));
         size_t passed = 0;

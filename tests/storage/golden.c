@@ -25,7 +25,8 @@ static size_t golden(const char *name, const void *p, size_t len) {
     size_t n = fread(read_back, 1, sizeof(read_back), f);
     fclose(f);
     cr_assert_eq(n, len, "%s has another length", name);
-    for (size_t i = 0; i < len; i++) cr_assert_eq(read_back[i], ((const uint8_t *) p)[i], "%s differs at byte %zu", name, i);
+    for (size_t i = 0; i < len; i++)
+        cr_assert_eq(read_back[i], ((const uint8_t *) p)[i], "%s differs at byte %zu", name, i);
     return n;
 }
 
@@ -35,11 +36,13 @@ static void fill_uuid(uint8_t uuid[16]) {
 
 Test(golden, superblock) {
     uint8_t bytes[UNIT_LEN];
-    struct superblock sb = {.manifest_len = 5000, .manifest_checksum = 0x0123456789abcdefu, .manifest_extent_count = 2}, back;
+    struct superblock sb = {.manifest_len = 5000, .manifest_checksum = 0x0123456789abcdefu, .manifest_extent_count = 2},
+                      back;
     enum superblock_state state;
     sb.manifest_extents[0] = (struct extent){3 * UNIT_LEN, UNIT_LEN};
     sb.manifest_extents[1] = (struct extent){9 * UNIT_LEN, 2 * UNIT_LEN};
-    sb.head = (struct store_head){.format_version = 1, .flags = STORE_CLEAN, .log_count = 2, .replay_lsn = 77, .generation = 7};
+    sb.head = (struct store_head){
+        .format_version = 1, .flags = STORE_CLEAN, .log_count = 2, .replay_lsn = 77, .generation = 7};
     fill_uuid(sb.head.uuid);
     sb.head.logs[0].id = 0xabc0000000000001u;
     sb.head.logs[1].id = 0xdef0000000000002u;
@@ -97,7 +100,8 @@ Test(golden, manifest) {
 Test(golden, log) {
     static const char payload[] = "what the engine wrote";
     uint8_t bytes[WAL_HEADER_LEN + 64] = {0};
-    struct wal_header h = {.id = 0xabcdef0000000003u, .salt = 0x1234u, .first_lsn = 9, .created_ms = 1700000000000u}, back;
+    struct wal_header h = {.id = 0xabcdef0000000003u, .salt = 0x1234u, .first_lsn = 9, .created_ms = 1700000000000u},
+                      back;
     struct wal_record r = {.len = sizeof(payload), .lsn = 12, .durable_lsn = 10}, got;
     fill_uuid(h.uuid);
     strcpy(h.holder, "pid 123 on host");

@@ -9,9 +9,27 @@
 #define OWN_AT 1000000
 
 static const struct run_shape shapes[] = {
-    {.name = "ordinary", .key_count = 50, .key_len_max = 12, .prefix_len = 3, .value_len_max = 0, .version_max = 1, .alphabet = 256},
-    {.name = "ties in heads", .key_count = 60, .key_len_max = 24, .prefix_len = 0, .value_len_max = 0, .version_max = 3, .alphabet = 1},
-    {.name = "versions", .key_count = 12, .key_len_max = 3, .prefix_len = 1, .value_len_max = 0, .version_max = 20, .alphabet = 2},
+    {.name = "ordinary",
+     .key_count = 50,
+     .key_len_max = 12,
+     .prefix_len = 3,
+     .value_len_max = 0,
+     .version_max = 1,
+     .alphabet = 256},
+    {.name = "ties in heads",
+     .key_count = 60,
+     .key_len_max = 24,
+     .prefix_len = 0,
+     .value_len_max = 0,
+     .version_max = 3,
+     .alphabet = 1},
+    {.name = "versions",
+     .key_count = 12,
+     .key_len_max = 3,
+     .prefix_len = 1,
+     .value_len_max = 0,
+     .version_max = 20,
+     .alphabet = 2},
 };
 
 /* A block whose children hold one entry each. */
@@ -98,7 +116,8 @@ Test(inner, refuses_or_bears_any_payload) {
         uint8_t *memory = make_inner(&r, &payload, &h);
         (void) inner_memory_len(&h, &payload_at);
         for (uint64_t n = 1 + chance_below(&chance, 2); n > 0; n--) {
-            memory[payload_at + chance_below(&chance, payload.len)] = chance_below(&chance, 3) == 0 ? 0xff : (uint8_t) chance_next(&chance);
+            memory[payload_at + chance_below(&chance, payload.len)] =
+                chance_below(&chance, 3) == 0 ? 0xff : (uint8_t) chance_next(&chance);
         }
         if (inner_index(memory, &h, OWN_AT) == NULL) {
             const struct inner *n = (const struct inner *) (void *) memory;
@@ -113,7 +132,8 @@ Test(inner, refuses_or_bears_any_payload) {
                     for (size_t k = 0; k < sep.len; k++) end += sep.p[k] & 0;
                 }
             }
-            for (size_t i = 0; i < r.count; i++) cr_assert_lt(inner_search(n, r.entries[i].key, r.entries[i].seq), n->count);
+            for (size_t i = 0; i < r.count; i++)
+                cr_assert_lt(inner_search(n, r.entries[i].key, r.entries[i].seq), n->count);
             passed++;
         } else {
             refused++;

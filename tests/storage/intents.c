@@ -59,7 +59,8 @@ static bool naive_point(struct naive *n, int o, int key, int kind) {
     for (int other = 0; other < OWNERS; other++) {
         if (other == o) continue;
         if (n->range[other][key]) return false;
-        if (n->point[other][key] == 1 + INTENT_WRITE || (n->point[other][key] != 0 && kind == INTENT_WRITE)) return false;
+        if (n->point[other][key] == 1 + INTENT_WRITE || (n->point[other][key] != 0 && kind == INTENT_WRITE))
+            return false;
     }
     n->point[o][key] = 1 + kind;
     return true;
@@ -101,7 +102,8 @@ Test(intents, answers_as_a_naive_table) {
             } else {
                 enum intent_kind kind = what < 6 ? INTENT_ADD : INTENT_WRITE;
                 bool want = naive_point(&n, o, key, kind);
-                cr_assert_eq(intents_acquire(t, &owners[o], slice_of(&lo, 1), kind, NULL), want ? ST_OK : ST_CONFLICT, "seed %lu step %d", seed, step);
+                cr_assert_eq(intents_acquire(t, &owners[o], slice_of(&lo, 1), kind, NULL), want ? ST_OK : ST_CONFLICT,
+                             "seed %lu step %d", seed, step);
             }
             uint64_t count = 0;
             for (int i = 0; i < OWNERS; i++)
@@ -130,7 +132,8 @@ Test(intents, survives_every_failing_allocation) {
                 status st = intents_acquire(t, &a, slice_of(key, 4), INTENT_WRITE, NULL);
                 cr_assert(st == ST_OK || (st == ST_NOMEM && mem_fail_hit(&mf)));
                 /* What was refused for memory was not taken. */
-                cr_assert_eq(intents_acquire(t, &b, slice_of(key, 4), INTENT_WRITE, NULL), st == ST_OK ? ST_CONFLICT : ST_OK);
+                cr_assert_eq(intents_acquire(t, &b, slice_of(key, 4), INTENT_WRITE, NULL),
+                             st == ST_OK ? ST_CONFLICT : ST_OK);
                 if (i % 500 != 0) continue;
                 st = intents_acquire_range(t, &a, S("x"), S("y"), NULL);
                 cr_assert(st == ST_OK || (st == ST_NOMEM && mem_fail_hit(&mf)));
@@ -172,9 +175,9 @@ static void *contend(void *ctx) {
             char lo = (char) ('a' + key), hi = (char) (lo + 2);
             if (held[key] != 0) continue;
             uint64_t what = chance_below(&c, 8);
-            status st = what == 0  ? intents_acquire_range(sh->t, &o, slice_of(&lo, 1), slice_of(&hi, 1), NULL)
-                        : what < 4 ? intents_acquire(sh->t, &o, slice_of(&lo, 1), INTENT_ADD, NULL)
-                                   : intents_acquire(sh->t, &o, slice_of(&lo, 1), INTENT_WRITE, NULL);
+            status st = what == 0 ? intents_acquire_range(sh->t, &o, slice_of(&lo, 1), slice_of(&hi, 1), NULL)
+                : what < 4        ? intents_acquire(sh->t, &o, slice_of(&lo, 1), INTENT_ADD, NULL)
+                                  : intents_acquire(sh->t, &o, slice_of(&lo, 1), INTENT_WRITE, NULL);
             (void) atomic_fetch_add(st == ST_OK ? &sh->granted : &sh->refused, 1);
             if (st != ST_OK) continue;
             if (what >= 1 && what < 4) {
@@ -228,7 +231,8 @@ Test(intents, is_fast) {
         (void) clock_gettime(CLOCK_MONOTONIC, &b);
         intents_release_all(t, &o);
         (void) clock_gettime(CLOCK_MONOTONIC, &d);
-        fprintf(stderr, "intent taken %.0f ns, given back %.0f ns\n", ((double) (b.tv_sec - a.tv_sec) * 1e9 + (double) (b.tv_nsec - a.tv_nsec)) / 1e5,
+        fprintf(stderr, "intent taken %.0f ns, given back %.0f ns\n",
+                ((double) (b.tv_sec - a.tv_sec) * 1e9 + (double) (b.tv_nsec - a.tv_nsec)) / 1e5,
                 ((double) (d.tv_sec - b.tv_sec) * 1e9 + (double) (d.tv_nsec - b.tv_nsec)) / 1e5);
     }
     intents_free(t);

@@ -30,7 +30,9 @@ Test(large, reads_what_was_written) {
         cr_assert_eq(large_read(t.store, &again, p, &err), ST_OK, "%s", err.text);
         cr_assert_arr_eq(p, value.p, value.len);
         uint8_t wrong = (uint8_t) (p[value.len / 2] ^ 1);
-        cr_assert_eq(store_write(t.store, ref.extents[0].at + (ref.extent_count == 1 ? value.len / 2 : 0), &wrong, 1, &err), ST_OK);
+        cr_assert_eq(store_write(t.store, ref.extents[0].at + (ref.extent_count == 1 ? value.len / 2 : 0), &wrong, 1,
+                                 &err),
+                     ST_OK);
         cr_assert(large_read(t.store, &again, p, &err) == ST_CORRUPT || ref.extent_count > 1);
         free(p);
         free(own);
@@ -40,7 +42,11 @@ Test(large, reads_what_was_written) {
 }
 
 Test(large, refuses_or_bears_any_reference) {
-    struct large_ref ref = {.len = 70000, .checksum = 5, .extent_count = 3, .extents = {{8192, 8192}, {40960, 32768}, {204800, 32768}}}, got;
+    struct large_ref ref = {.len = 70000,
+                            .checksum = 5,
+                            .extent_count = 3,
+                            .extents = {{8192, 8192}, {40960, 32768}, {204800, 32768}}},
+                     got;
     struct buf bytes;
     struct chance chance;
     buf_init(&bytes, mem_default());
@@ -48,11 +54,13 @@ Test(large, refuses_or_bears_any_reference) {
     cr_assert_eq(large_ref_encode(&ref, &bytes, NULL), ST_OK);
     cr_assert_eq(large_ref_decode(buf_slice(&bytes), &got, NULL), ST_OK);
     cr_assert_eq(got.extents[2].at, 204800);
-    for (size_t n = 0; n < bytes.len; n++) cr_assert_eq(large_ref_decode(slice_of(bytes.p, n), &got, NULL), ST_CORRUPT, "cut to %zu bytes", n);
+    for (size_t n = 0; n < bytes.len; n++)
+        cr_assert_eq(large_ref_decode(slice_of(bytes.p, n), &got, NULL), ST_CORRUPT, "cut to %zu bytes", n);
     for (int round = 0; round < 100000; round++) {
         uint8_t copy[64];
         memcpy(copy, bytes.p, bytes.len);
-        for (uint64_t n = 1 + chance_below(&chance, 3); n > 0; n--) copy[chance_below(&chance, bytes.len)] = (uint8_t) chance_next(&chance);
+        for (uint64_t n = 1 + chance_below(&chance, 3); n > 0; n--)
+            copy[chance_below(&chance, bytes.len)] = (uint8_t) chance_next(&chance);
         if (large_ref_decode(slice_of(copy, bytes.len), &got, NULL) != ST_OK) continue;
         uint64_t room = 0;
         cr_assert_leq(got.extent_count, LARGE_EXTENTS_MAX);

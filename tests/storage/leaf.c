@@ -45,9 +45,27 @@ static uint64_t read_leaf(const struct leaf *l, const struct run *r) {
 }
 
 static const struct run_shape shapes[] = {
-    {.name = "ordinary", .key_count = 60, .key_len_max = 12, .prefix_len = 3, .value_len_max = 20, .version_max = 1, .alphabet = 256},
-    {.name = "ties in heads", .key_count = 80, .key_len_max = 24, .prefix_len = 0, .value_len_max = 3, .version_max = 3, .alphabet = 1},
-    {.name = "two letters", .key_count = 80, .key_len_max = 30, .prefix_len = 1, .value_len_max = 3, .version_max = 4, .alphabet = 2},
+    {.name = "ordinary",
+     .key_count = 60,
+     .key_len_max = 12,
+     .prefix_len = 3,
+     .value_len_max = 20,
+     .version_max = 1,
+     .alphabet = 256},
+    {.name = "ties in heads",
+     .key_count = 80,
+     .key_len_max = 24,
+     .prefix_len = 0,
+     .value_len_max = 3,
+     .version_max = 3,
+     .alphabet = 1},
+    {.name = "two letters",
+     .key_count = 80,
+     .key_len_max = 30,
+     .prefix_len = 1,
+     .value_len_max = 3,
+     .version_max = 4,
+     .alphabet = 2},
 };
 
 Test(leaf, searches_as_an_array_does) {
@@ -71,7 +89,8 @@ Test(leaf, searches_as_an_array_does) {
             key[e->key.len] = (uint8_t) chance_below(&chance, 3);
             if (chance_below(&chance, 3) == 0) key[chance_below(&chance, len)] ^= 1;
             uint64_t seq = chance_below(&chance, 2) == 0 ? e->seq : e->seq - 1 + chance_below(&chance, 3);
-            cr_assert_eq(leaf_search(l, slice_of(key, len), seq), run_search(&r, slice_of(key, len), seq), "%s", shapes[s].name);
+            cr_assert_eq(leaf_search(l, slice_of(key, len), seq), run_search(&r, slice_of(key, len), seq), "%s",
+                         shapes[s].name);
         }
         buf_release(&payload);
         free(memory);
@@ -95,7 +114,8 @@ Test(leaf, refuses_or_bears_any_payload) {
         uint8_t *memory = make_leaf(&r, &payload, &h);
         (void) leaf_memory_len(&h, &payload_at);
         for (uint64_t n = 1 + chance_below(&chance, 3); n > 0; n--) {
-            uint64_t at = chance_below(&chance, 2) == 0 ? chance_below(&chance, payload.len) : chance_below(&chance, payload.len < 12 ? payload.len : 12);
+            uint64_t at = chance_below(&chance, 2) == 0 ? chance_below(&chance, payload.len)
+                                                        : chance_below(&chance, payload.len < 12 ? payload.len : 12);
             memory[payload_at + at] = chance_below(&chance, 2) == 0 ? (uint8_t) chance_next(&chance) : 0xff;
         }
         if (leaf_index(memory, &h) == NULL) {

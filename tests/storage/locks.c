@@ -205,8 +205,10 @@ static void *contend(void *ctx) {
         unsigned n = (unsigned) chance_below(&c, NAMES);
         char name = (char) ('a' + n);
         bool is_exclusive = chance_below(&c, 5) == 0, is_raised = chance_below(&c, 10) == 0;
-        status st = locks_acquire(sh->h.t, &o, slice_of(&name, 1), is_exclusive && !is_raised, chance_below(&c, 20), NULL);
-        if (st == ST_OK && is_exclusive && is_raised) st = locks_acquire(sh->h.t, &o, slice_of(&name, 1), true, 5, NULL);
+        status st =
+            locks_acquire(sh->h.t, &o, slice_of(&name, 1), is_exclusive && !is_raised, chance_below(&c, 20), NULL);
+        if (st == ST_OK && is_exclusive && is_raised)
+            st = locks_acquire(sh->h.t, &o, slice_of(&name, 1), true, 5, NULL);
         cr_assert(st == ST_OK || st == ST_BUSY);
         if (st == ST_OK && is_exclusive) {
             sh->plain[n]++;
@@ -247,7 +249,8 @@ Test(locks, is_fast) {
         locks_release_all(h.t, &a);
     }
     (void) clock_gettime(CLOCK_MONOTONIC, &e);
-    fprintf(stderr, "shared lock taken and given back: %.1f ns\n", ((double) (e.tv_sec - s.tv_sec) * 1e9 + (double) (e.tv_nsec - s.tv_nsec)) / 5e6);
+    fprintf(stderr, "shared lock taken and given back: %.1f ns\n",
+            ((double) (e.tv_sec - s.tv_sec) * 1e9 + (double) (e.tv_nsec - s.tv_nsec)) / 5e6);
     locks_release_all(h.t, &b);
     house_free(&h);
 }

@@ -59,9 +59,11 @@ static status start(struct engine *e, struct err *err) {
     if (st != ST_OK) return st;
     const struct store_head *head = store_head(e->store);
     cr_assert_eq(e->m.last_seq, head->replay_lsn);
-    for (e->log_count = 0; e->log_count < head->log_count; e->log_count++) e->logs[e->log_count] = head->logs[e->log_count].id;
+    for (e->log_count = 0; e->log_count < head->log_count; e->log_count++)
+        e->logs[e->log_count] = head->logs[e->log_count].id;
     uint64_t last = head->replay_lsn;
-    st = wal_replay(e->env, PATH, head->uuid, e->logs, e->log_count, head->replay_lsn, note_record, &last, &e->recovered, err);
+    st = wal_replay(e->env, PATH, head->uuid, e->logs, e->log_count, head->replay_lsn, note_record, &last,
+                    &e->recovered, err);
     if (st != ST_OK) return st;
     e->appended = e->recovered;
     st = wal_open(e->env, PATH, head->uuid, e->recovered + 1, &small, &e->wal, err);
@@ -116,7 +118,9 @@ static void live(struct engine *e, struct chance *c, int steps) {
             st = flush(e, &err);
             if (st == ST_OK) e->durable = store_head(e->store)->replay_lsn;
             break;
-        case 1: case 2: case 3:
+        case 1:
+        case 2:
+        case 3:
             st = wal_sync(e->wal, wal_last_lsn(e->wal), &err);
             if (st == ST_OK) e->durable = wal_last_lsn(e->wal);
             break;

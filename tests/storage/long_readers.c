@@ -14,13 +14,24 @@
 
 #define WRITERS 2
 #define READERS 2
-#define GROUPS 6       /* of each writer */
-#define GROUP_KEYS 24  /* written in one commit, deleted in one: a snapshot has all of a group or none */
+#define GROUPS 6      /* of each writer */
+#define GROUP_KEYS 24 /* written in one commit, deleted in one: a snapshot has all of a group or none */
 
-struct shared { struct kv *kv; uint64_t rounds; _Atomic int writing; };
-struct worker { struct shared *shared; uint32_t number; struct thread thread; };
+struct shared {
+    struct kv *kv;
+    uint64_t rounds;
+    _Atomic int writing;
+};
+struct worker {
+    struct shared *shared;
+    uint32_t number;
+    struct thread thread;
+};
 
-static struct slice key_of(char room[32], uint64_t group, uint64_t i) { return slice_of(room, (size_t) snprintf(room, 32, "%03llu/%03llu", (unsigned long long) group, (unsigned long long) i)); }
+static struct slice key_of(char room[32], uint64_t group, uint64_t i) {
+    return slice_of(room,
+                    (size_t) snprintf(room, 32, "%03llu/%03llu", (unsigned long long) group, (unsigned long long) i));
+}
 
 /* A value says whose it is; some are large. */
 static struct slice value_of(uint8_t *room, struct slice key, struct chance *c) {
@@ -48,9 +59,11 @@ static void delete_group(struct kv *kv, uint64_t group, bool by_range) {
     char lo[32], hi[32];
     cr_assert_eq(kv_begin(kv, false, &t, NULL), ST_OK);
     if (by_range) {
-        cr_assert_eq(kv_delete_range(t, key_of(lo, group, 0), key_of(hi, group, GROUP_KEYS), &err), ST_OK, "%s", err.text);
+        cr_assert_eq(kv_delete_range(t, key_of(lo, group, 0), key_of(hi, group, GROUP_KEYS), &err), ST_OK, "%s",
+                     err.text);
     } else {
-        for (uint64_t i = 0; i < GROUP_KEYS; i++) cr_assert_eq(kv_delete(t, key_of(lo, group, i), &err), ST_OK, "%s", err.text);
+        for (uint64_t i = 0; i < GROUP_KEYS; i++)
+            cr_assert_eq(kv_delete(t, key_of(lo, group, i), &err), ST_OK, "%s", err.text);
     }
     cr_assert_eq(kv_commit(t, KV_SYNC_LATER, &err), ST_OK, "%s", err.text);
 }
@@ -115,8 +128,11 @@ static uint64_t scan(struct kv_txn *t, bool forward, bool rests) {
     }
     cr_assert_eq(st, ST_END, "%s", err.text);
     kv_cursor_close(cursor);
-    for (int g = 0; g < 100; g++) cr_assert(counts[g] == 0 || counts[g] == GROUP_KEYS, "group %d has %llu keys", g, (unsigned long long) counts[g]);
-    for (int g = 100; g < 200; g++) cr_assert(counts[g] <= GROUP_KEYS, "group %d has %llu keys", g, (unsigned long long) counts[g]);
+    for (int g = 0; g < 100; g++)
+        cr_assert(counts[g] == 0 || counts[g] == GROUP_KEYS, "group %d has %llu keys", g,
+                  (unsigned long long) counts[g]);
+    for (int g = 100; g < 200; g++)
+        cr_assert(counts[g] <= GROUP_KEYS, "group %d has %llu keys", g, (unsigned long long) counts[g]);
     return sum;
 }
 
@@ -131,7 +147,8 @@ static uint64_t get_all(struct kv_txn *t, bool many) {
         for (uint64_t i = 0; i < GROUP_KEYS; i++) {
             if (!many) values[i] = KV_VALUE_INIT;
             if (!many) cr_assert(!status_failed(kv_get(t, keys[i], &values[i], NULL)));
-            if (values[i].bytes.p != NULL) sum += hash64(values[i].bytes.p, values[i].bytes.len, hash64(keys[i].p, keys[i].len, 7));
+            if (values[i].bytes.p != NULL)
+                sum += hash64(values[i].bytes.p, values[i].bytes.len, hash64(keys[i].p, keys[i].len, 7));
             kv_value_release(&values[i]);
         }
     }
@@ -173,16 +190,26 @@ static void check_loaded(struct kv *kv, uint64_t rounds) {
 
 Test(long_readers, a_snapshot_stays_what_it_is, .timeout = 120) {
     struct env *env = ease_env();
-    struct lsm_opts opts = {.create = true, .threads = 2, .memtable_bytes = 32 << 10, .segment_len = 16 << 10, .level_len = 32 << 10, .level_ratio = 2, .leaf_len = 1024,
-                            .cache_bytes = 128 << 10, .log_file_len = 128 << 10, .log_zero_step = 32 << 10};
+    struct lsm_opts opts = {.create = true,
+                            .threads = 2,
+                            .memtable_bytes = 32 << 10,
+                            .segment_len = 16 << 10,
+                            .level_len = 32 << 10,
+                            .level_ratio = 2,
+                            .leaf_len = 1024,
+                            .cache_bytes = 128 << 10,
+                            .log_file_len = 128 << 10,
+                            .log_zero_step = 32 << 10};
     const char *rounds = getenv("ELMO_READERS_ROUNDS");
-    struct shared shared = {.kv = ease_open(env, "t.elmo", &opts), .rounds = rounds != NULL ? strtoull(rounds, NULL, 10) : 60};
+    struct shared shared = {.kv = ease_open(env, "t.elmo", &opts),
+                            .rounds = rounds != NULL ? strtoull(rounds, NULL, 10) : 60};
     struct worker workers[WRITERS + READERS];
     if (shared.rounds > 390) shared.rounds = 390; /* groups below 200 */
     atomic_init(&shared.writing, WRITERS);
     for (uint32_t i = 0; i < WRITERS + READERS; i++) {
         workers[i] = (struct worker){.shared = &shared, .number = i};
-        cr_assert_eq(thread_start(&workers[i].thread, i < WRITERS ? write_rounds : read_rounds, &workers[i], NULL), ST_OK);
+        cr_assert_eq(thread_start(&workers[i].thread, i < WRITERS ? write_rounds : read_rounds, &workers[i], NULL),
+                     ST_OK);
     }
     for (uint32_t i = 0; i < WRITERS + READERS; i++) thread_join(&workers[i].thread);
     check_loaded(shared.kv, shared.rounds);

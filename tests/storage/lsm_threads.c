@@ -10,9 +10,17 @@
 #define ACCOUNTS 50
 #define WORKERS 4
 
-struct worker { struct kv *kv; uint64_t seed; uint32_t steps, conflicts, done; bool is_reader; struct thread thread; };
+struct worker {
+    struct kv *kv;
+    uint64_t seed;
+    uint32_t steps, conflicts, done;
+    bool is_reader;
+    struct thread thread;
+};
 
-static struct slice name_of(uint32_t i, char room[24]) { return slice_of(room, (size_t) snprintf(room, 24, "account/%03u", i)); }
+static struct slice name_of(uint32_t i, char room[24]) {
+    return slice_of(room, (size_t) snprintf(room, 24, "account/%03u", i));
+}
 
 static int64_t balance(struct kv_txn *t, uint32_t i) {
     char room[24];
@@ -34,7 +42,8 @@ static status set(struct kv_txn *t, uint32_t i, int64_t n) {
 static void transfer(struct worker *w, struct chance *c) {
     struct kv_txn *t;
     cr_assert_eq(kv_begin(w->kv, false, &t, NULL), ST_OK);
-    uint32_t a = (uint32_t) chance_below(c, ACCOUNTS), b = (a + 1 + (uint32_t) chance_below(c, ACCOUNTS - 1)) % ACCOUNTS;
+    uint32_t a = (uint32_t) chance_below(c, ACCOUNTS),
+             b = (a + 1 + (uint32_t) chance_below(c, ACCOUNTS - 1)) % ACCOUNTS;
     int64_t amount = (int64_t) chance_below(c, 10), na = balance(t, a), nb = balance(t, b);
     status st = set(t, a, na - amount);
     if (st == ST_OK) st = set(t, b, nb + amount);
@@ -85,8 +94,16 @@ static void *work(void *ctx) {
 
 static void run(enum lsm_sync sync) {
     struct env *env = ease_env();
-    struct lsm_opts opts = {.create = true, .sync = sync, .threads = 2, .memtable_bytes = 64 << 10, .segment_len = 16 << 10, .level_len = 64 << 10, .level_ratio = 3,
-                            .cache_bytes = 256 << 10, .log_file_len = 256 << 10, .log_zero_step = 64 << 10};
+    struct lsm_opts opts = {.create = true,
+                            .sync = sync,
+                            .threads = 2,
+                            .memtable_bytes = 64 << 10,
+                            .segment_len = 16 << 10,
+                            .level_len = 64 << 10,
+                            .level_ratio = 3,
+                            .cache_bytes = 256 << 10,
+                            .log_file_len = 256 << 10,
+                            .log_zero_step = 64 << 10};
     struct kv *kv = ease_open(env, "bank.elmo", &opts);
     struct worker workers[WORKERS];
     for (uint32_t i = 0; i < WORKERS; i++) {

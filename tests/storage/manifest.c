@@ -62,18 +62,19 @@ static void make_manifest(struct manifest *m, const struct mem *mem) {
 
 static bool same_segment(const struct segment_meta *a, const struct segment_meta *b) {
     return a->id == b->id && a->level == b->level && slice_equal(a->min_key, b->min_key) &&
-           slice_equal(a->max_key, b->max_key) && a->max_is_exclusive == b->max_is_exclusive && a->min_seq == b->min_seq &&
-           a->max_seq == b->max_seq && a->entry_count == b->entry_count && a->tombstone_count == b->tombstone_count &&
-           a->range_delete_count == b->range_delete_count && a->data_len == b->data_len && a->file_len == b->file_len &&
-           a->large_len == b->large_len && a->height == b->height && a->root.at == b->root.at && a->root.len == b->root.len &&
-           a->root.checksum == b->root.checksum && a->filter.checksum == b->filter.checksum &&
-           a->range_deletes.len == b->range_deletes.len && a->extent_count == b->extent_count &&
-           memcmp(a->extents, b->extents, a->extent_count * sizeof(*a->extents)) == 0;
+        slice_equal(a->max_key, b->max_key) && a->max_is_exclusive == b->max_is_exclusive && a->min_seq == b->min_seq &&
+        a->max_seq == b->max_seq && a->entry_count == b->entry_count && a->tombstone_count == b->tombstone_count &&
+        a->range_delete_count == b->range_delete_count && a->data_len == b->data_len && a->file_len == b->file_len &&
+        a->large_len == b->large_len && a->height == b->height && a->root.at == b->root.at &&
+        a->root.len == b->root.len && a->root.checksum == b->root.checksum &&
+        a->filter.checksum == b->filter.checksum && a->range_deletes.len == b->range_deletes.len &&
+        a->extent_count == b->extent_count &&
+        memcmp(a->extents, b->extents, a->extent_count * sizeof(*a->extents)) == 0;
 }
 
 static bool same(const struct manifest *a, const struct manifest *b) {
-    bool ok = a->last_seq == b->last_seq && a->next_segment_id == b->next_segment_id && a->segment_count == b->segment_count &&
-              slice_equal(a->sequences, b->sequences);
+    bool ok = a->last_seq == b->last_seq && a->next_segment_id == b->next_segment_id &&
+        a->segment_count == b->segment_count && slice_equal(a->sequences, b->sequences);
     for (size_t i = 0; ok && i < a->segment_count; i++) ok = same_segment(&a->segments[i], &b->segments[i]);
     return ok;
 }
@@ -152,8 +153,9 @@ static void spoil_level(struct manifest *m) {
 }
 
 Test(manifest, refuses_what_contradicts_itself) {
-    static void (*const spoils[])(struct manifest *) = {spoil_overlap, spoil_order, spoil_id,   spoil_future_id, spoil_place,
-                                                        spoil_ref,     spoil_len,   spoil_keys, spoil_level};
+    static void (*const spoils[])(struct manifest *) = {spoil_overlap,   spoil_order, spoil_id,
+                                                        spoil_future_id, spoil_place, spoil_ref,
+                                                        spoil_len,       spoil_keys,  spoil_level};
     for (size_t i = 0; i < sizeof(spoils) / sizeof(spoils[0]); i++) {
         struct err err = ERR_INIT;
         cr_expect_eq(encode_spoiled(spoils[i], &err), ST_CORRUPT, "case %zu", i);

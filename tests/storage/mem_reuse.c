@@ -30,7 +30,8 @@ Test(mem_reuse, hands_out_what_was_asked_for_whatever_came_before) {
                 q = mem_alloc(mem, n);
                 cr_assert_not_null(q);
             }
-            if (len[i] != 0) cr_assert(q[0] == (uint8_t) i && q[(len[i] < n ? len[i] : n) - 1] == (uint8_t) i, "seed %lu", seed);
+            if (len[i] != 0)
+                cr_assert(q[0] == (uint8_t) i && q[(len[i] < n ? len[i] : n) - 1] == (uint8_t) i, "seed %lu", seed);
             memset(q, (int) i, n); /* the sanitizer sees whether it is all there */
             p[i] = q;
             len[i] = n;

@@ -63,9 +63,11 @@ static void check_cursor(struct memtable *m, struct chance *c, const struct row 
     struct source *s;
     cr_assert_eq(memtable_cursor(m, &s, NULL), ST_OK);
     size_t at = 0;
-    for (status st = s->ops->first(s, NULL); st == ST_OK; st = s->ops->next(s, NULL)) check_entry(&s->at, &rows[at++], seed);
+    for (status st = s->ops->first(s, NULL); st == ST_OK; st = s->ops->next(s, NULL))
+        check_entry(&s->at, &rows[at++], seed);
     cr_assert_eq(at, n);
-    for (status st = s->ops->last(s, NULL); st == ST_OK; st = s->ops->prev(s, NULL)) check_entry(&s->at, &rows[--at], seed);
+    for (status st = s->ops->last(s, NULL); st == ST_OK; st = s->ops->prev(s, NULL))
+        check_entry(&s->at, &rows[--at], seed);
     cr_assert_eq(at, 0);
     for (int i = 0; i < 300; i++) {
         struct row r = {.seq = chance_below(c, 4) == 0 ? SEQ_MAX : chance_below(c, MODEL_MAX)};
@@ -160,7 +162,8 @@ Test(memtable, keeps_order_when_groups_of_keys_ascend_in_turns) {
         if (n != 0) cr_assert_lt(entry_compare(last.key, last.seq, s->at.key, s->at.seq), 0);
         last = s->at;
         struct entry e;
-        cr_assert_eq(memtable_get(m, last.key, last.seq, &e), ST_OK); /* found from the top as well: every level is in order */
+        cr_assert_eq(memtable_get(m, last.key, last.seq, &e),
+                     ST_OK); /* found from the top as well: every level is in order */
         cr_assert_eq(e.seq, last.seq);
     }
     cr_assert_eq(n, GROUPS * PER_GROUP);
@@ -254,7 +257,8 @@ Test(memtable, never_asks_for_memory_after_a_reservation) {
             bytes_in += bytes + n * 64;
             if (chance_below(&c, 4) == 0) insert(m, S("unreserved"), ++seq, ENTRY_PUT, SLICE_NONE);
         }
-        cr_assert_lt(memtable_used(m), bytes_in * 3 / 2 + 1200000, "seed %lu: %zu for %lu", seed, memtable_used(m), bytes_in);
+        cr_assert_lt(memtable_used(m), bytes_in * 3 / 2 + 1200000, "seed %lu: %zu for %lu", seed, memtable_used(m),
+                     bytes_in);
         memtable_unref(m);
     }
 }
@@ -272,7 +276,11 @@ Test(memtable, survives_every_failing_allocation) {
             uint8_t key[4];
             put_be32(key, i * 7 % 60);
             if (i % 2 == 0) st = memtable_reserve(m, 1, 4 + sizeof(value), NULL);
-            if (st == ST_OK) st = memtable_insert(m, &(struct entry){slice_of(key, 4), slice_of(value, sizeof(value)), i + 1, ENTRY_PUT}, NULL);
+            if (st == ST_OK)
+                st =
+                    memtable_insert(m,
+                                    &(struct entry){slice_of(key, 4), slice_of(value, sizeof(value)), i + 1, ENTRY_PUT},
+                                    NULL);
             if (st == ST_OK) done++;
             if (st == ST_OK && i % 20 == 0) st = memtable_delete_range(m, slice_of(key, 4), S("\xff"), i + 1, NULL);
         }
@@ -388,8 +396,8 @@ static void measure(const struct mem *mem, const char *name, uint64_t n, uint64_
         cr_assert(memtable_get(m, slice_of(key, 20), SEQ_MAX, &e) == ST_OK);
     }
     double end = nanoseconds();
-    fprintf(stderr, "%-40s insert %4.0f ns  get %4.0f ns  %zu bytes each\n", name, (middle - start) / (double) n, (end - middle) / (double) n,
-            memtable_used(m) / n);
+    fprintf(stderr, "%-40s insert %4.0f ns  get %4.0f ns  %zu bytes each\n", name, (middle - start) / (double) n,
+            (end - middle) / (double) n, memtable_used(m) / n);
     memtable_unref(m);
 }
 
@@ -399,7 +407,10 @@ Test(memtable, is_fast) {
     cr_assert_eq(mem_reuse_new(mem_default(), (size_t) 200 << 20, &r, NULL), ST_OK);
     for (int i = 0; i < 3; i++) {
         const struct mem *mem = i == 0 ? mem_default() : mem_reuse_hook(r);
-        fprintf(stderr, "%s\n", i == 0 ? "fresh memory" : i == 1 ? "the first time through mem_reuse" : "memory used before");
+        fprintf(stderr, "%s\n",
+                i == 0       ? "fresh memory"
+                    : i == 1 ? "the first time through mem_reuse"
+                             : "memory used before");
         measure(mem, "ascending", 500000, 1, false);
         measure(mem, "ascending, 4 groups in turns", 500000, 4, false);
         measure(mem, "random", 500000, 1, true);

@@ -19,7 +19,11 @@
 #define OPEN_MAX 4
 #define VALUE_MAX (80 * 1024)
 
-struct pair { struct kv_txn *real, *model; bool has_mark; struct kv_mark real_mark, model_mark; };
+struct pair {
+    struct kv_txn *real, *model;
+    bool has_mark;
+    struct kv_mark real_mark, model_mark;
+};
 
 struct world {
     struct chance chance;
@@ -37,41 +41,82 @@ static const struct set {
     struct lsm_opts opts;
     uint32_t keys, large_one_in;
 } sets[] = {
-    {"tiny", {.memtable_bytes = 32 << 10, .cache_bytes = 64 << 10, .leaf_len = 512, .segment_len = 8 << 10, .level_len = 16 << 10, .level_ratio = 2}, 300, 2000},
-    {"no filter, no compression", {.memtable_bytes = 32 << 10, .no_compression = true, .no_filter = true, .segment_len = 16 << 10}, 1000, 0},
-    {"zstd", {.memtable_bytes = 64 << 10, .compression = COMPRESS_ZSTD, .leaf_len = 4096, .segment_len = 64 << 10}, 2000, 500},
-    {"threads", {.threads = 2, .memtable_bytes = 32 << 10, .leaf_len = 1024, .segment_len = 8 << 10, .level_len = 16 << 10, .level_ratio = 3}, 500, 1000},
+    {"tiny",
+     {.memtable_bytes = 32 << 10,
+      .cache_bytes = 64 << 10,
+      .leaf_len = 512,
+      .segment_len = 8 << 10,
+      .level_len = 16 << 10,
+      .level_ratio = 2},
+     300,
+     2000},
+    {"no filter, no compression",
+     {.memtable_bytes = 32 << 10, .no_compression = true, .no_filter = true, .segment_len = 16 << 10},
+     1000,
+     0},
+    {"zstd",
+     {.memtable_bytes = 64 << 10, .compression = COMPRESS_ZSTD, .leaf_len = 4096, .segment_len = 64 << 10},
+     2000,
+     500},
+    {"threads",
+     {.threads = 2,
+      .memtable_bytes = 32 << 10,
+      .leaf_len = 1024,
+      .segment_len = 8 << 10,
+      .level_len = 16 << 10,
+      .level_ratio = 3},
+     500,
+     1000},
     {"normal", {.sync = LSM_SYNC_NORMAL, .threads = 2, .memtable_bytes = 128 << 10, .segment_len = 32 << 10}, 5000, 0},
-    {"off, two segments start a merge", {.sync = LSM_SYNC_OFF, .memtable_bytes = 32 << 10, .level0_count = 2, .leaf_len = 256, .segment_len = 4 << 10, .level_len = 8 << 10, .level_ratio = 2}, 200, 0},
+    {"off, two segments start a merge",
+     {.sync = LSM_SYNC_OFF,
+      .memtable_bytes = 32 << 10,
+      .level0_count = 2,
+      .leaf_len = 256,
+      .segment_len = 4 << 10,
+      .level_len = 8 << 10,
+      .level_ratio = 2},
+     200,
+     0},
     {"large values", {.memtable_bytes = 64 << 10, .segment_len = 16 << 10}, 100, 20},
     {"few keys", {.memtable_bytes = 40 << 10, .leaf_len = 512, .segment_len = 4 << 10, .level0_count = 3}, 12, 3000},
-    {"no cache", {.memtable_bytes = 48 << 10, .cache_bytes = 1, .leaf_len = 2048, .segment_len = 16 << 10, .level_len = 32 << 10}, 800, 0},
+    {"no cache",
+     {.memtable_bytes = 48 << 10, .cache_bytes = 1, .leaf_len = 2048, .segment_len = 16 << 10, .level_len = 32 << 10},
+     800,
+     0},
     {"defaults", {.threads = 0}, 3000, 1000},
 };
 #define SET_COUNT (sizeof(sets) / sizeof(sets[0]))
 
-#define FAIL(w, ...)                                                                                                                                  \
-    do {                                                                                                                                              \
-        fprintf(stderr, "set %s, seed %llu, step %llu: ", (w)->set->name, (unsigned long long) (w)->seed, (unsigned long long) (w)->step);           \
-        cr_assert_fail(__VA_ARGS__);                                                                                                                  \
+#define FAIL(w, ...)                                                                                                   \
+    do {                                                                                                               \
+        fprintf(stderr, "set %s, seed %llu, step %llu: ", (w)->set->name, (unsigned long long) (w)->seed,              \
+                (unsigned long long) (w)->step);                                                                       \
+        cr_assert_fail(__VA_ARGS__);                                                                                   \
     } while (0)
 
 static uint64_t below(struct world *w, uint64_t n) { return chance_below(&w->chance, n); }
 
 /* --- random keys and values --- */
 
-struct key { uint8_t p[48]; size_t len; };
+struct key {
+    uint8_t p[48];
+    size_t len;
+};
 static struct slice key_slice(const struct key *k) { return slice_of(k->p, k->len); }
 
 static struct key random_key(struct world *w) {
     struct key k;
     uint64_t n = below(w, w->set->keys);
     if (w->bulk_count > 0 && below(w, 8) == 0) {
-        k.len = (size_t) snprintf((char *) k.p, sizeof(k.p), "bulk%llu/%03llu", (unsigned long long) below(w, w->bulk_count), (unsigned long long) below(w, 60));
+        k.len = (size_t) snprintf((char *) k.p, sizeof(k.p), "bulk%llu/%03llu",
+                                  (unsigned long long) below(w, w->bulk_count), (unsigned long long) below(w, 60));
         return k;
     }
     if (n % 7 == 0) k.len = (size_t) snprintf((char *) k.p, sizeof(k.p), "%llx", (unsigned long long) n);
-    else k.len = (size_t) snprintf((char *) k.p, sizeof(k.p), "%c/common-prefix/%06llu", (int) ('a' + n % 3), (unsigned long long) n);
+    else
+        k.len = (size_t) snprintf((char *) k.p, sizeof(k.p), "%c/common-prefix/%06llu", (int) ('a' + n % 3),
+                                  (unsigned long long) n);
     if (n % 11 == 0) k.p[k.len++] = 0;
     return k;
 }
@@ -92,7 +137,9 @@ static void same_status(struct world *w, const char *what, status real, status m
 }
 
 static void same_bytes(struct world *w, const char *what, struct slice key, struct slice real, struct slice model) {
-    if (!slice_equal(real, model)) FAIL(w, "%s of %.*s: engine has %zu bytes (%.20s), model %zu (%.20s)", what, (int) key.len, (const char *) key.p, real.len, (const char *) real.p, model.len, (const char *) model.p);
+    if (!slice_equal(real, model))
+        FAIL(w, "%s of %.*s: engine has %zu bytes (%.20s), model %zu (%.20s)", what, (int) key.len,
+             (const char *) key.p, real.len, (const char *) real.p, model.len, (const char *) model.p);
 }
 
 static void compare_get(struct world *w, struct pair *p, struct slice key) {
@@ -105,7 +152,8 @@ static void compare_get(struct world *w, struct pair *p, struct slice key) {
     kv_value_release(&b);
 }
 
-static void compare_place(struct world *w, const char *what, struct kv_cursor *real, struct kv_cursor *model, status sa, status sb, const struct err *err) {
+static void compare_place(struct world *w, const char *what, struct kv_cursor *real, struct kv_cursor *model, status sa,
+                          status sb, const struct err *err) {
     same_status(w, what, sa, sb, err);
     if (sa != ST_OK) return;
     struct slice va, vb;
@@ -135,8 +183,14 @@ static void walk(struct world *w, struct pair *p) {
         if (!stands || how == 0) {
             how = below(w, 4);
             what = how == 0 ? "first" : how == 1 ? "last" : how == 2 ? "seek_ge" : "seek_le";
-            sa = how == 0 ? kv_first(a, &err) : how == 1 ? kv_last(a, &err) : how == 2 ? kv_seek_ge(a, key_slice(&key), &err) : kv_seek_le(a, key_slice(&key), &err);
-            sb = how == 0 ? kv_first(b, NULL) : how == 1 ? kv_last(b, NULL) : how == 2 ? kv_seek_ge(b, key_slice(&key), NULL) : kv_seek_le(b, key_slice(&key), NULL);
+            sa = how == 0  ? kv_first(a, &err)
+                : how == 1 ? kv_last(a, &err)
+                : how == 2 ? kv_seek_ge(a, key_slice(&key), &err)
+                           : kv_seek_le(a, key_slice(&key), &err);
+            sb = how == 0  ? kv_first(b, NULL)
+                : how == 1 ? kv_last(b, NULL)
+                : how == 2 ? kv_seek_ge(b, key_slice(&key), NULL)
+                           : kv_seek_le(b, key_slice(&key), NULL);
         } else {
             if (how == 1) forward = !forward;
             what = forward ? "next" : "prev";
@@ -185,7 +239,9 @@ static void begin(struct world *w, struct pair *p) {
 
 static void end(struct world *w, struct pair *p, bool commit) {
     struct err err = ERR_INIT;
-    if (commit) same_status(w, "commit", kv_commit(p->real, below(w, 2) ? KV_SYNC : KV_SYNC_LATER, &err), kv_commit(p->model, KV_SYNC, NULL), &err);
+    if (commit)
+        same_status(w, "commit", kv_commit(p->real, below(w, 2) ? KV_SYNC : KV_SYNC_LATER, &err),
+                    kv_commit(p->model, KV_SYNC, NULL), &err);
     else kv_abort(p->real), kv_abort(p->model);
     *p = (struct pair){0};
 }
@@ -210,7 +266,8 @@ static void write(struct world *w, struct pair *p) {
         same_status(w, "delete", kv_delete(p->real, key, &err), kv_delete(p->model, key, NULL), &err);
     } else if (how < 18) {
         value = random_value(w);
-        same_status(w, "put_blind", kv_put_blind(p->real, key, value, &err), kv_put_blind(p->model, key, value, NULL), &err);
+        same_status(w, "put_blind", kv_put_blind(p->real, key, value, &err), kv_put_blind(p->model, key, value, NULL),
+                    &err);
     } else if (below(w, 4) == 0) {
         if (below(w, 4) != 0) { /* mostly narrow ones */
             to = k;
@@ -218,7 +275,8 @@ static void write(struct world *w, struct pair *p) {
             if (to.len > 3) to.p[to.len - 3]++;
             hi = key_slice(&to);
         }
-        same_status(w, "delete_range", kv_delete_range(p->real, key, hi, &err), kv_delete_range(p->model, key, hi, NULL), &err);
+        same_status(w, "delete_range", kv_delete_range(p->real, key, hi, &err),
+                    kv_delete_range(p->model, key, hi, NULL), &err);
     }
 }
 
@@ -244,7 +302,8 @@ static void get_many(struct world *w, struct pair *p) {
         keys[i] = random_key(w);
         slices[i] = key_slice(&keys[i]);
     }
-    same_status(w, "get_many", kv_get_many(p->real, 8, slices, a, &err), kv_get_many(p->model, 8, slices, b, NULL), &err);
+    same_status(w, "get_many", kv_get_many(p->real, 8, slices, a, &err), kv_get_many(p->model, 8, slices, b, NULL),
+                &err);
     for (size_t i = 0; i < 8; i++) {
         if ((a[i].bytes.p == NULL) != (b[i].bytes.p == NULL)) FAIL(w, "get_many finds what get does not");
         same_bytes(w, "get_many", slices[i], a[i].bytes, b[i].bytes);
@@ -293,7 +352,8 @@ static void bulk(struct world *w) {
         int len = snprintf(key, sizeof(key), "bulk%llu/%03u", (unsigned long long) prefix, i);
         if (below(w, 3) == 0) continue;
         struct slice value = random_value(w);
-        same_status(w, "bulk_put", kv_bulk_put(a, slice_of(key, (size_t) len), value, &err), kv_bulk_put(b, slice_of(key, (size_t) len), value, NULL), &err);
+        same_status(w, "bulk_put", kv_bulk_put(a, slice_of(key, (size_t) len), value, &err),
+                    kv_bulk_put(b, slice_of(key, (size_t) len), value, NULL), &err);
     }
     for (unsigned i = 0; i < 10; i++) {
         struct pair p;
@@ -347,7 +407,9 @@ static void step(struct world *w) {
     else if (how < 780) get_many(w, p);
     else if (how < 800) walk(w, p);
     else if (how < 830) mark_or_roll_back(w, p);
-    else if (how < 860) same_status(w, "statement", kv_next_statement(p->real) == kv_next_statement(p->model) ? ST_OK : ST_INVALID, ST_OK, &ERR_INIT);
+    else if (how < 860)
+        same_status(w, "statement", kv_next_statement(p->real) == kv_next_statement(p->model) ? ST_OK : ST_INVALID,
+                    ST_OK, &ERR_INIT);
     else if (how < 870) {
         struct kv_estimate e;
         struct err err = ERR_INIT;

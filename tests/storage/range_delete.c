@@ -21,7 +21,9 @@ static struct slice random_key(struct chance *c, char *room) {
 static uint64_t naive_cover(const struct range_delete *r, size_t n, struct slice key, uint64_t snapshot) {
     uint64_t max = 0;
     for (size_t i = 0; i < n; i++)
-        if (slice_compare(r[i].lo, key) <= 0 && slice_compare(key, r[i].hi) < 0 && r[i].seq <= snapshot && r[i].seq > max) max = r[i].seq;
+        if (slice_compare(r[i].lo, key) <= 0 && slice_compare(key, r[i].hi) < 0 && r[i].seq <= snapshot &&
+            r[i].seq > max)
+            max = r[i].seq;
     return max;
 }
 
@@ -86,7 +88,8 @@ Test(range_delete, answers_as_a_look_through_all_ranges) {
         for (int i = 0; i < 30; i++) {
             char room[2][2];
             struct slice lo = random_key(&c, room[0]), hi = random_key(&c, room[1]);
-            if (slice_compare(lo, hi) < 0) cr_assert_eq(fragments_max_seq(f, lo, hi), naive_max(r, n, lo, hi), "seed %lu", seed);
+            if (slice_compare(lo, hi) < 0)
+                cr_assert_eq(fragments_max_seq(f, lo, hi), naive_max(r, n, lo, hi), "seed %lu", seed);
         }
         struct buf buf;
         buf_init(&buf, &mf.mem);
@@ -121,7 +124,8 @@ Test(range_delete, refuses_malformed_bytes) {
     cr_assert_eq(fragments_new(mem_default(), r, 3, &f, NULL), ST_OK);
     cr_assert_eq(fragments_encode(f, &buf, NULL), ST_OK);
     fragments_unref(f);
-    for (size_t len = 0; len < buf.len; len++) cr_assert_eq(fragments_decode(mem_default(), slice_of(buf.p, len), &g, NULL), ST_CORRUPT);
+    for (size_t len = 0; len < buf.len; len++)
+        cr_assert_eq(fragments_decode(mem_default(), slice_of(buf.p, len), &g, NULL), ST_CORRUPT);
     /* Any flipped bit gives either a refusal or something well formed. */
     for (size_t i = 0; i < buf.len * 8; i++) {
         buf.p[i / 8] ^= (uint8_t) (1 << i % 8);
@@ -131,18 +135,61 @@ Test(range_delete, refuses_malformed_bytes) {
         }
         buf.p[i / 8] ^= (uint8_t) (1 << i % 8);
     }
-    static const struct { const char *bytes; size_t len; } bad[] = {
-        {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 10},            /* more fragments than bytes */
-        {"\x01\x01" "b" "\x01" "a" "\x01\x05", 7},                   /* lo above hi */
-        {"\x01\x01" "a" "\x01" "a" "\x01\x05", 7},                   /* empty */
-        {"\x01\x01" "a" "\x01" "b" "\x00", 6},                       /* no sequence */
-        {"\x01\x01" "a" "\x01" "b" "\x01\x00", 7},                   /* sequence 0 */
-        {"\x01\x01" "a" "\x01" "b" "\x02\x05\x05", 8},               /* falls to 0 */
-        {"\x01\x01" "a" "\x01" "b" "\x01\x05\x00", 8},               /* a byte too many */
-        {"\x02\x01" "a" "\x01" "c" "\x01\x05\x01" "b" "\x01" "d" "\x01\x05", 13}, /* overlap */
+    static const struct {
+        const char *bytes;
+        size_t len;
+    } bad[] = {
+        {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 10}, /* more fragments than bytes */
+        {"\x01\x01"
+         "b"
+         "\x01"
+         "a"
+         "\x01\x05",
+         7}, /* lo above hi */
+        {"\x01\x01"
+         "a"
+         "\x01"
+         "a"
+         "\x01\x05",
+         7}, /* empty */
+        {"\x01\x01"
+         "a"
+         "\x01"
+         "b"
+         "\x00",
+         6}, /* no sequence */
+        {"\x01\x01"
+         "a"
+         "\x01"
+         "b"
+         "\x01\x00",
+         7}, /* sequence 0 */
+        {"\x01\x01"
+         "a"
+         "\x01"
+         "b"
+         "\x02\x05\x05",
+         8}, /* falls to 0 */
+        {"\x01\x01"
+         "a"
+         "\x01"
+         "b"
+         "\x01\x05\x00",
+         8}, /* a byte too many */
+        {"\x02\x01"
+         "a"
+         "\x01"
+         "c"
+         "\x01\x05\x01"
+         "b"
+         "\x01"
+         "d"
+         "\x01\x05",
+         13}, /* overlap */
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        cr_assert_eq(fragments_decode(mem_default(), slice_of(bad[i].bytes, bad[i].len), &g, NULL), ST_CORRUPT, "row %zu", i);
+        cr_assert_eq(fragments_decode(mem_default(), slice_of(bad[i].bytes, bad[i].len), &g, NULL), ST_CORRUPT,
+                     "row %zu", i);
     buf_release(&buf);
 }
 

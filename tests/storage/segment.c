@@ -17,20 +17,20 @@
 
 static const struct run_shape shapes[] = {
     /* name                      keys  key prefix value versions alphabet leaf  compression   filter */
-    {"ordinary",                 3000,  16,   4,  100,    1, 256, 4096, COMPRESS_LZ4,  10},
-    {"one entry",                   1,  16,   0,  100,    1, 256, 4096, COMPRESS_LZ4,  10},
-    {"two entries",                 2,   1,   0,    0,    1, 256, 4096, COMPRESS_NONE, 10},
-    {"keys of one byte",          256,   1,   0,   10,    2, 256,  128, COMPRESS_NONE,  4},
-    {"empty values",             3000,  20,   0,    0,    1, 256, 4096, COMPRESS_LZ4,  10},
-    {"few letters",              2000,  60,   0,   10,    2,   2, 1024, COMPRESS_LZ4,  10},
-    {"a long common prefix",     1000,  10, 600,   10,    3, 256, 2048, COMPRESS_LZ4,  10},
-    {"many versions",              30,   4,   2,   20,  300,   3,  512, COMPRESS_LZ4,  10},
-    {"a tree of many levels",    6000,  12,   0,    4,    2, 256,   64, COMPRESS_NONE, 10},
-    {"long separators",           300, 900, 500,    4,    2,   1,  256, COMPRESS_LZ4,   0},
-    {"huge keys",                   8, 100 * 1024, 100 * 1024, 10, 3, 2, 4096, COMPRESS_LZ4, 10},
-    {"values beyond a leaf",      200,  12,   0, 30000,   1, 256, 16384, COMPRESS_ZSTD, 16},
-    {"zstd",                     3000,  16,   4,  100,    2, 256, 16384, COMPRESS_ZSTD,  8},
-    {"no filter",                 500,  16,   4,  100,    2, 256, 0,    COMPRESS_LZ4,   0},
+    {"ordinary", 3000, 16, 4, 100, 1, 256, 4096, COMPRESS_LZ4, 10},
+    {"one entry", 1, 16, 0, 100, 1, 256, 4096, COMPRESS_LZ4, 10},
+    {"two entries", 2, 1, 0, 0, 1, 256, 4096, COMPRESS_NONE, 10},
+    {"keys of one byte", 256, 1, 0, 10, 2, 256, 128, COMPRESS_NONE, 4},
+    {"empty values", 3000, 20, 0, 0, 1, 256, 4096, COMPRESS_LZ4, 10},
+    {"few letters", 2000, 60, 0, 10, 2, 2, 1024, COMPRESS_LZ4, 10},
+    {"a long common prefix", 1000, 10, 600, 10, 3, 256, 2048, COMPRESS_LZ4, 10},
+    {"many versions", 30, 4, 2, 20, 300, 3, 512, COMPRESS_LZ4, 10},
+    {"a tree of many levels", 6000, 12, 0, 4, 2, 256, 64, COMPRESS_NONE, 10},
+    {"long separators", 300, 900, 500, 4, 2, 1, 256, COMPRESS_LZ4, 0},
+    {"huge keys", 8, 100 * 1024, 100 * 1024, 10, 3, 2, 4096, COMPRESS_LZ4, 10},
+    {"values beyond a leaf", 200, 12, 0, 30000, 1, 256, 16384, COMPRESS_ZSTD, 16},
+    {"zstd", 3000, 16, 4, 100, 2, 256, 16384, COMPRESS_ZSTD, 8},
+    {"no filter", 500, 16, 4, 100, 2, 256, 0, COMPRESS_LZ4, 0},
 };
 #define SHAPE_COUNT (sizeof(shapes) / sizeof(shapes[0]))
 
@@ -56,8 +56,10 @@ static void open_fixture(struct fixture *f, size_t shape_idx) {
     test_store_open(&f->t);
     cr_assert_eq(cache_new(mem_default(), CACHE_LEN, &f->cache, &f->err), ST_OK);
     run_make(&f->run, f->shape, &f->chance);
-    cr_assert_eq(run_write(&f->run, f->t.store, mem_default(), f->shape, 7, &f->meta, &f->err), ST_OK, "%s", f->err.text);
-    cr_assert_eq(segment_open(f->t.store, f->cache, mem_default(), &f->meta, &f->segment, &f->err), ST_OK, "%s", f->err.text);
+    cr_assert_eq(run_write(&f->run, f->t.store, mem_default(), f->shape, 7, &f->meta, &f->err), ST_OK, "%s",
+                 f->err.text);
+    cr_assert_eq(segment_open(f->t.store, f->cache, mem_default(), &f->meta, &f->segment, &f->err), ST_OK, "%s",
+                 f->err.text);
 }
 
 static void close_fixture(struct fixture *f) {
@@ -85,7 +87,9 @@ static struct slice probe_key(struct fixture *f, struct arena *arena) {
     size_t len = e->key.len;
     switch (chance_below(&f->chance, 5)) {
     case 0: p[len++] = 0; break;
-    case 1: if (len > 1) len = 1 + chance_below(&f->chance, len - 1); break;
+    case 1:
+        if (len > 1) len = 1 + chance_below(&f->chance, len - 1);
+        break;
     case 2: p[chance_below(&f->chance, len)]++; break;
     case 3: p[chance_below(&f->chance, len)]--; break;
     default: break;
@@ -152,7 +156,8 @@ ParameterizedTest(size_t *row, segment, seeks_and_moves_as_an_array_does) {
     for (int round = 0; round < rounds; round++, arena_reset(&arena)) {
         struct slice key = probe_key(&f, &arena);
         uint64_t seq = probe_seq(&f);
-        size_t at = run_search(&f.run, key, seq), count = f.run.count; /* `at` one past the place, count + 1 for nowhere */
+        size_t at = run_search(&f.run, key, seq),
+               count = f.run.count; /* `at` one past the place, count + 1 for nowhere */
         status st;
         if (chance_below(&f.chance, 2) == 0) {
             st = c->ops->seek_ge(c, key, seq, &f.err);
@@ -161,7 +166,8 @@ ParameterizedTest(size_t *row, segment, seeks_and_moves_as_an_array_does) {
             bool is_hit = at < count && entry_compare(f.run.entries[at].key, f.run.entries[at].seq, key, seq) == 0;
             if (!is_hit) at = at > 0 ? at - 1 : count;
         }
-        cr_assert_eq(st, at < count ? ST_OK : ST_END, "%s: round %d, seed %zu", f.shape->name, round, (size_t) seed_of_run(*row));
+        cr_assert_eq(st, at < count ? ST_OK : ST_END, "%s: round %d, seed %zu", f.shape->name, round,
+                     (size_t) seed_of_run(*row));
         for (uint64_t moves = chance_below(&f.chance, 40); st == ST_OK && moves > 0; moves--) {
             assert_entry(&f, &c->at, at);
             bool forward = chance_below(&f.chance, 3) != 0;
@@ -265,9 +271,16 @@ Test(segment, filter_denies_nearly_all_absent_keys) {
 
 /* Free space in pieces of 64 units: blocks lie across their ends. */
 Test(segment, lies_in_many_extents) {
-    static const struct run_shape shape = {
-        .name = "pieces", .key_count = 4000, .key_len_max = 12, .prefix_len = 3, .value_len_max = 1500, .version_max = 1, .alphabet = 256,
-        .leaf_len = 30000, .compression = COMPRESS_NONE, .filter_bits = 10};
+    static const struct run_shape shape = {.name = "pieces",
+                                           .key_count = 4000,
+                                           .key_len_max = 12,
+                                           .prefix_len = 3,
+                                           .value_len_max = 1500,
+                                           .version_max = 1,
+                                           .alphabet = 256,
+                                           .leaf_len = 30000,
+                                           .compression = COMPRESS_NONE,
+                                           .filter_bits = 10};
     struct test_store t;
     struct run run;
     struct chance chance;
@@ -331,7 +344,8 @@ Test(segment, keeps_range_deletes_and_widens_its_bounds) {
         cr_assert_eq(fragments_new(mem_default(), ranges, 2, &f, &err), ST_OK);
         cr_assert_eq(segment_writer_new(t.store, mem_default(), NULL, 3, 0, &w, &err), ST_OK);
         cr_assert_eq(segment_writer_range_deletes(w, f, &err), ST_OK);
-        struct entry a = {.key = SLICE_LIT("a"), .seq = 60, .kind = ENTRY_DELETE}, x = {.key = SLICE_LIT("x"), .seq = 90, .kind = ENTRY_PUT};
+        struct entry a = {.key = SLICE_LIT("a"), .seq = 60, .kind = ENTRY_DELETE},
+                     x = {.key = SLICE_LIT("x"), .seq = 90, .kind = ENTRY_PUT};
         if (with_entries != 0) {
             cr_assert_eq(segment_writer_add(w, &a, &err), ST_OK);
             cr_assert_eq(segment_writer_add(w, &x, &err), ST_OK);
@@ -397,7 +411,8 @@ static void *read_at_random(void *ctx) {
         cr_assert_eq(segment_get(f->segment, f->run.entries[at].key, f->run.entries[at].seq, &e, &pin, NULL), ST_OK);
         assert_entry(f, &e, at);
         cr_assert_eq(c->ops->seek_ge(c, f->run.entries[at].key, f->run.entries[at].seq, NULL), ST_OK);
-        for (int n = 0; n < 20 && at + 1 < f->run.count; n++) cr_assert_eq(c->ops->next(c, NULL), ++at < f->run.count ? ST_OK : ST_END);
+        for (int n = 0; n < 20 && at + 1 < f->run.count; n++)
+            cr_assert_eq(c->ops->next(c, NULL), ++at < f->run.count ? ST_OK : ST_END);
         assert_entry(f, &c->at, at);
         cache_unpin(f->cache, pin);
     }
@@ -438,8 +453,12 @@ Test(segment, bytes_are_those_of_the_first_version) {
     cr_assert_eq(segment_writer_new(t.store, mem_default(), &opts, 42, 1, &w, &err), ST_OK);
     for (unsigned i = 0; i < 100; i++) {
         char key[32], value[32];
-        int key_len = snprintf(key, sizeof(key), "golden-%02u", i / 2), value_len = snprintf(value, sizeof(value), "value %u", i * i);
-        struct entry e = {.key = slice_of(key, (size_t) key_len), .value = slice_of(value, (size_t) value_len), .seq = 300 - i, .kind = ENTRY_PUT};
+        int key_len = snprintf(key, sizeof(key), "golden-%02u", i / 2),
+            value_len = snprintf(value, sizeof(value), "value %u", i * i);
+        struct entry e = {.key = slice_of(key, (size_t) key_len),
+                          .value = slice_of(value, (size_t) value_len),
+                          .seq = 300 - i,
+                          .kind = ENTRY_PUT};
         if (i % 10 == 3) e = (struct entry){.key = e.key, .seq = e.seq, .kind = ENTRY_DELETE};
         cr_assert_eq(segment_writer_add(w, &e, &err), ST_OK);
     }
@@ -452,7 +471,8 @@ Test(segment, bytes_are_those_of_the_first_version) {
     cr_assert_eq(store_read(t.store, meta.extents[0].at, bytes, meta.file_len, &err), ST_OK);
     cr_assert_eq(meta.height, 2);
     cr_assert_eq(meta.file_len, GOLDEN_LEN, "%lu bytes", (unsigned long) meta.file_len);
-    cr_assert_eq(hash64(bytes, meta.file_len, 0), GOLDEN_HASH, "hash %016lx", (unsigned long) hash64(bytes, meta.file_len, 0));
+    cr_assert_eq(hash64(bytes, meta.file_len, 0), GOLDEN_HASH, "hash %016lx",
+                 (unsigned long) hash64(bytes, meta.file_len, 0));
     segment_meta_release(mem_default(), &meta);
     test_store_close(&t);
 }

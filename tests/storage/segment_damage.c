@@ -11,9 +11,33 @@
 #define CACHE_LEN ((size_t) 1 << 20)
 
 static const struct run_shape shapes[] = {
-    {.name = "one leaf", .key_count = 12, .key_len_max = 10, .prefix_len = 2, .value_len_max = 20, .version_max = 2, .alphabet = 256, .leaf_len = 16384, .filter_bits = 10},
-    {.name = "two levels", .key_count = 100, .key_len_max = 10, .prefix_len = 2, .value_len_max = 20, .version_max = 3, .alphabet = 4, .leaf_len = 128, .filter_bits = 10},
-    {.name = "three levels", .key_count = 700, .key_len_max = 300, .prefix_len = 2, .value_len_max = 4, .version_max = 2, .alphabet = 1, .leaf_len = 256, .filter_bits = 10},
+    {.name = "one leaf",
+     .key_count = 12,
+     .key_len_max = 10,
+     .prefix_len = 2,
+     .value_len_max = 20,
+     .version_max = 2,
+     .alphabet = 256,
+     .leaf_len = 16384,
+     .filter_bits = 10},
+    {.name = "two levels",
+     .key_count = 100,
+     .key_len_max = 10,
+     .prefix_len = 2,
+     .value_len_max = 20,
+     .version_max = 3,
+     .alphabet = 4,
+     .leaf_len = 128,
+     .filter_bits = 10},
+    {.name = "three levels",
+     .key_count = 700,
+     .key_len_max = 300,
+     .prefix_len = 2,
+     .value_len_max = 4,
+     .version_max = 2,
+     .alphabet = 1,
+     .leaf_len = 256,
+     .filter_bits = 10},
 };
 
 /* The segment's bytes, to be changed and put back. */
@@ -47,10 +71,12 @@ static void mend_checksums(uint8_t *bytes, struct segment_meta *m, uint64_t was,
         if (m->root.checksum == was) m->root.checksum = is;
         if (m->filter.checksum == was) m->filter.checksum = is;
         uint64_t at = 0;
-        for (; at + 8 <= m->file_len && get_le64(bytes + at) != was; at++) {}
+        for (; at + 8 <= m->file_len && get_le64(bytes + at) != was; at++) {
+        }
         if (at + 8 > m->file_len) return;
         uint64_t block = 0; /* the block that holds it: blocks lie end to end */
-        while (block + BLOCK_HEADER_LEN + get_le32(bytes + block + 8) <= at) block += BLOCK_HEADER_LEN + get_le32(bytes + block + 8);
+        while (block + BLOCK_HEADER_LEN + get_le32(bytes + block + 8) <= at)
+            block += BLOCK_HEADER_LEN + get_le32(bytes + block + 8);
         uint32_t len = BLOCK_HEADER_LEN + get_le32(bytes + block + 8);
         uint64_t parent_was = hash64(bytes + block, len, ID);
         put_le64(bytes + at, is);
@@ -63,7 +89,8 @@ static void mend_checksums(uint8_t *bytes, struct segment_meta *m, uint64_t was,
 static void damage(const struct image *im, uint8_t *bytes, struct segment_meta *m, struct chance *chance) {
     uint64_t target = chance_below(chance, m->file_len), at = 0;
     if (chance_below(chance, 2) == 0) target = m->root.at; /* as often as all leaves */
-    while (at + BLOCK_HEADER_LEN + get_le32(im->bytes + at + 8) <= target) at += BLOCK_HEADER_LEN + get_le32(im->bytes + at + 8);
+    while (at + BLOCK_HEADER_LEN + get_le32(im->bytes + at + 8) <= target)
+        at += BLOCK_HEADER_LEN + get_le32(im->bytes + at + 8);
     uint32_t len = BLOCK_HEADER_LEN + get_le32(im->bytes + at + 8);
     uint64_t was = hash64(bytes + at, len, ID);
     for (uint64_t n = 1 + chance_below(chance, 3); n > 0; n--) {
@@ -108,7 +135,8 @@ static size_t read_all(struct image *im, struct segment *s, struct cache *cache,
             cache_unpin(cache, pin);
         }
         refused += st == ST_CORRUPT;
-        st = i % 2 == 0 ? c->ops->seek_ge(c, want->key, want->seq, NULL) : c->ops->seek_le(c, want->key, want->seq, NULL);
+        st = i % 2 == 0 ? c->ops->seek_ge(c, want->key, want->seq, NULL)
+                        : c->ops->seek_le(c, want->key, want->seq, NULL);
         if (st == ST_OK) sum += touch(&c->at);
         refused += st == ST_CORRUPT;
         (void) segment_estimate(s, want->key, SLICE_NONE, &entries, &bytes, NULL);

@@ -5,9 +5,16 @@
 #include "support/mem_fail.h"
 #include "support/segment_run.h"
 
-static const struct run_shape shape = {
-    .name = "faults", .key_count = 400, .key_len_max = 12, .prefix_len = 3, .value_len_max = 600, .version_max = 2, .alphabet = 256,
-    .leaf_len = 512, .compression = COMPRESS_LZ4, .filter_bits = 10};
+static const struct run_shape shape = {.name = "faults",
+                                       .key_count = 400,
+                                       .key_len_max = 12,
+                                       .prefix_len = 3,
+                                       .value_len_max = 600,
+                                       .version_max = 2,
+                                       .alphabet = 256,
+                                       .leaf_len = 512,
+                                       .compression = COMPRESS_LZ4,
+                                       .filter_bits = 10};
 
 struct disk {
     struct sim *sim;
@@ -46,10 +53,12 @@ static status read_all(struct segment *s, struct cache *cache, const struct run 
     status st = segment_cursor(s, true, &c, err);
     if (st != ST_OK) return st;
     size_t n = 0;
-    for (st = c->ops->first(c, err); st == ST_OK; st = c->ops->next(c, err)) cr_assert(slice_equal(c->at.key, run->entries[n++].key));
+    for (st = c->ops->first(c, err); st == ST_OK; st = c->ops->next(c, err))
+        cr_assert(slice_equal(c->at.key, run->entries[n++].key));
     if (st == ST_END) {
         cr_assert_eq(n, run->count);
-        for (st = c->ops->last(c, err); st == ST_OK; st = c->ops->prev(c, err)) cr_assert(slice_equal(c->at.key, run->entries[--n].key));
+        for (st = c->ops->last(c, err); st == ST_OK; st = c->ops->prev(c, err))
+            cr_assert(slice_equal(c->at.key, run->entries[--n].key));
     }
     c->ops->close(c);
     if (st != ST_END) return st;
@@ -116,7 +125,8 @@ Test(segment_faults, every_failing_write_gives_back_memory_and_space) {
         status st = run_write(&run, d.store, &mf.mem, &shape, 9, &meta, &err);
         bool hit = sim_fail_hit(d.sim);
         if (st == ST_OK) {
-            cr_assert_eq(store_space(d.store).used_len - used, meta.extents[0].len, "more is taken than the segment has");
+            cr_assert_eq(store_space(d.store).used_len - used, meta.extents[0].len,
+                         "more is taken than the segment has");
             cr_assert_lt(meta.extents[0].len - meta.file_len, UNIT_LEN);
             segment_meta_release(&mf.mem, &meta);
         } else {

@@ -105,7 +105,8 @@ static void *hold_on(void *ctx) {
     struct shared *sh = ctx;
     while (!atomic_load(&sh->is_done)) {
         struct snapshot a = hold(sh->s);
-        for (int i = 0; i < 5; i++) cr_assert_geq(a.seq, atomic_load(&sh->dropped)); /* still there, for as long as it is held */
+        for (int i = 0; i < 5; i++)
+            cr_assert_geq(a.seq, atomic_load(&sh->dropped)); /* still there, for as long as it is held */
         struct snapshot b = hold(sh->s);
         cr_assert_geq(b.seq, a.seq);
         snapshots_release(sh->s, &a);
@@ -150,6 +151,7 @@ Test(snapshots, is_fast) {
         snapshots_release(s, &snapshot);
     }
     (void) clock_gettime(CLOCK_MONOTONIC, &b);
-    fprintf(stderr, "snapshot taken and given back: %.1f ns\n", ((double) (b.tv_sec - a.tv_sec) * 1e9 + (double) (b.tv_nsec - a.tv_nsec)) / 1e7);
+    fprintf(stderr, "snapshot taken and given back: %.1f ns\n",
+            ((double) (b.tv_sec - a.tv_sec) * 1e9 + (double) (b.tv_nsec - a.tv_nsec)) / 1e7);
     snapshots_free(s);
 }

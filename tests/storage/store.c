@@ -47,12 +47,14 @@ static status write_segment(struct bench *b, uint64_t id, struct segment_meta *m
     cr_assert_not_null(bytes);
     for (uint64_t i = 0; i < len; i++) bytes[i] = pattern(id, i);
     snprintf(keys, 32, "%010lu", id);
-    *meta = (struct segment_meta){.id = id, .level = 6, .min_key = slice_str(keys), .max_key = slice_str(keys), .file_len = len};
+    *meta = (struct segment_meta){
+        .id = id, .level = 6, .min_key = slice_str(keys), .max_key = slice_str(keys), .file_len = len};
     meta->entry_count = 1;
     meta->height = 1;
     meta->root = (struct block_ref){0, 1, id};
     meta->extents = extents;
-    status st = store_alloc(b->store, len, 1 + (uint32_t) chance_below(&b->chance, 8), extents, &meta->extent_count, err);
+    status st =
+        store_alloc(b->store, len, 1 + (uint32_t) chance_below(&b->chance, 8), extents, &meta->extent_count, err);
     uint64_t done = 0;
     for (uint32_t i = 0; st == ST_OK && i < meta->extent_count; i++) {
         uint64_t part = len - done < extents[i].len ? len - done : extents[i].len;
@@ -122,18 +124,21 @@ static void verify(struct bench *b, const char *when, uint64_t seed, uint64_t cu
             uint64_t part = seg->file_len - done < seg->extents[k].len ? seg->file_len - done : seg->extents[k].len;
             cr_assert_eq(store_read(b->store, seg->extents[k].at, bytes, part, NULL), ST_OK);
             for (uint64_t at = 0; at < part; at++)
-                cr_assert_eq(bytes[at], pattern(seg->id, done + at), "%s: segment %lu at %lu, seed %lu cut %lu", when, seg->id,
-                             done + at, seed, cut);
+                cr_assert_eq(bytes[at], pattern(seg->id, done + at), "%s: segment %lu at %lu, seed %lu cut %lu", when,
+                             seg->id, done + at, seed, cut);
             done += part;
         }
         for (uint32_t k = 0; k < seg->extent_count; k++) held += seg->extents[k].len;
     }
-    cr_assert_eq(store_check(b->store, &b->m, count_fault, &faults, NULL), ST_OK, "%s: seed %lu cut %lu", when, seed, cut);
+    cr_assert_eq(store_check(b->store, &b->m, count_fault, &faults, NULL), ST_OK, "%s: seed %lu cut %lu", when, seed,
+                 cut);
     cr_assert_eq(faults, 0, "%s: seed %lu cut %lu", when, seed, cut);
     struct store_space sp = store_space(b->store);
     cr_assert_eq(sp.file_len, sp.used_len + sp.free_len + sp.pending_len);
-    if (strcmp(when, "after a fault") == 0) return; /* what a failed commit may have left on the disk is not given back */
-    cr_assert_eq(sp.used_len, held + 2 * UNIT_LEN + UNIT_LEN, "superblocks, one unit of manifest, segments; seed %lu cut %lu", seed, cut);
+    if (strcmp(when, "after a fault") == 0)
+        return; /* what a failed commit may have left on the disk is not given back */
+    cr_assert_eq(sp.used_len, held + 2 * UNIT_LEN + UNIT_LEN,
+                 "superblocks, one unit of manifest, segments; seed %lu cut %lu", seed, cut);
 }
 
 static void new_bench(struct bench *b, const struct mem *mem, uint64_t seed) {
@@ -155,8 +160,8 @@ static void verify_after_cut(struct bench *b, uint64_t seed, uint64_t cut) {
     uint64_t acknowledged = b->generation;
     cr_assert_eq(open_bench(b, &create, &err), ST_OK, "%s: seed %lu cut %lu", err.text, seed, cut);
     uint64_t seq = b->m.last_seq;
-    cr_assert(seq == acknowledged || seq == acknowledged + 1, "state %lu after %lu acknowledged commits; seed %lu cut %lu", seq,
-              acknowledged, seed, cut);
+    cr_assert(seq == acknowledged || seq == acknowledged + 1,
+              "state %lu after %lu acknowledged commits; seed %lu cut %lu", seq, acknowledged, seed, cut);
     cr_assert_eq(store_head(b->store)->replay_lsn, seq * 10, "head and manifest belong together");
     verify(b, "reopened", seed, cut);
     for (int i = 0; i < 3; i++) cr_assert_eq(commit_once(b, 0, &err), ST_OK, "%s", err.text);
@@ -197,7 +202,8 @@ Test(store, survives_a_second_cut_right_after_the_first) {
             sim_power_cut_after(b.sim, chance_below(&b.chance, 40));
             status st = open_bench(&b, &create, &err);
             if (st == ST_OK) b.generation = b.m.last_seq;
-            for (int i = 0; i < 5 && st == ST_OK; i++) st = commit_once(&b, chance_below(&b.chance, 3) == 0 ? STORE_CLEAN : 0, &err);
+            for (int i = 0; i < 5 && st == ST_OK; i++)
+                st = commit_once(&b, chance_below(&b.chance, 3) == 0 ? STORE_CLEAN : 0, &err);
             acknowledged = b.generation;
             if (b.store != NULL) close_bench(&b);
             if (chance_below(&b.chance, 3) == 0 && !sim_is_off(b.sim)) sim_crash_process(b.sim);
@@ -463,7 +469,9 @@ Test(store, refuses_what_it_does_not_understand) {
 }
 
 Test(store, refuses_files_that_are_not_databases_and_leaves_them_alone) {
-    static const char *const contents[] = {"hello", "SQLite format 3", "\x89" "ELMO\r\n\x1a and more"};
+    static const char *const contents[] = {"hello", "SQLite format 3",
+                                           "\x89"
+                                           "ELMO\r\n\x1a and more"};
     for (size_t i = 0; i < 3; i++) {
         struct bench b;
         struct err err = ERR_INIT;

@@ -36,7 +36,8 @@ static bool survives_failed_flush(uint64_t n) {
     sim_heal(sim);
     status again = load(kv, "x");
     if (again == ST_OK) again = load(kv, "y"); /* the second commit unlinks what the first did without */
-    cr_assert(again == ST_OK || again == ST_NO_SPACE); /* a superblock that could not be written: refused from then on */
+    cr_assert(again == ST_OK ||
+              again == ST_NO_SPACE); /* a superblock that could not be written: refused from then on */
     sim_crash_process(sim);
     kv_close(kv);
     kv = ease_open(sim_env(sim), "t.elmo", NULL);
@@ -98,7 +99,8 @@ static void *resize_and_meddle(void *ctx, void *p, size_t old_len, size_t new_le
     if (m->is_armed && new_len > 0 && pthread_equal(m->victim, pthread_self()) && ++m->count == m->at) {
         m->was_there = true;
         cr_assert_eq(thread_start(&m->thread, meddle, m, NULL), ST_OK);
-        for (int ms = 0; ms < 15 && !atomic_load(&m->is_done); ms++) (void) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        for (int ms = 0; ms < 15 && !atomic_load(&m->is_done); ms++)
+            (void) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
     return mem_default()->resize(mem_default()->ctx, p, old_len, new_len);
 }

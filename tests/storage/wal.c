@@ -52,7 +52,8 @@ static status see(void *ctx, uint64_t lsn, struct slice record, struct err *err)
     return ST_OK;
 }
 
-static status replay(struct env *env, const uint64_t *ids, size_t n, uint64_t after, struct seen *s, uint64_t *last, struct err *err) {
+static status replay(struct env *env, const uint64_t *ids, size_t n, uint64_t after, struct seen *s, uint64_t *last,
+                     struct err *err) {
     *s = (struct seen){.whole = true};
     return wal_replay(env, PATH, uuid, ids, n, after, see, s, last, err);
 }
@@ -185,7 +186,8 @@ Test(wal, has_every_synced_record_and_no_half_one_after_power_cuts) {
             live(sim_env(sim), &c, &l, 60);
             if (chance_below(&c, 4) == 0) sim_crash_process(sim);
             else sim_reboot(sim);
-            cr_assert_eq(replay(sim_env(sim), l.ids, l.id_count, 0, &s, &last, &err), ST_OK, "%s: seed %lu", err.text, seed);
+            cr_assert_eq(replay(sim_env(sim), l.ids, l.id_count, 0, &s, &last, &err), ST_OK, "%s: seed %lu", err.text,
+                         seed);
             cr_assert(s.whole, "seed %lu", seed);
             cr_assert_geq(last, l.durable, "seed %lu: an acknowledged record is lost", seed);
             cr_assert_leq(last, l.appended + 1, "seed %lu", seed);
@@ -219,7 +221,8 @@ Test(wal, finds_every_flipped_bit_in_its_durable_part) {
         status st = replay(sim_env(sim), &id, 1, 0, &s, &last, &err);
         /* padding behind a payload carries no meaning */
         cr_assert(st == ST_CORRUPT || (st == ST_OK && last == 40 && s.whole), "at %lu: %s", at, status_text(st));
-        if (st == ST_CORRUPT) cr_assert(strstr(err.text, "log-1") != NULL && strstr(err.text, "was on disk") != NULL, "%s", err.text);
+        if (st == ST_CORRUPT)
+            cr_assert(strstr(err.text, "log-1") != NULL && strstr(err.text, "was on disk") != NULL, "%s", err.text);
         cr_assert(sim_flip_bit(sim, PATH "-log-1", at, bit));
     }
     sim_free(sim);
@@ -319,8 +322,9 @@ Test(wal, stale_and_foreign_records_never_count) {
 
 Test(wal, lists_only_files_of_its_own_kind) {
     struct sim *sim = new_sim(7);
-    static const char *const names[] = {PATH "-log-12", PATH "-log-7", PATH "-log-07", PATH "-log-", PATH "-log-x", PATH "-log-99999999",
-                                        PATH "-log-3.bak", "/db/other.elmo-log-1", PATH, "/elsewhere/test.elmo-log-2"};
+    static const char *const names[] = {
+        PATH "-log-12",       PATH "-log-7",     PATH "-log-07",         PATH "-log-", PATH "-log-x",
+        PATH "-log-99999999", PATH "-log-3.bak", "/db/other.elmo-log-1", PATH,         "/elsewhere/test.elmo-log-2"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         struct file *f;
         cr_assert_eq(env_open(sim_env(sim), names[i], FILE_CREATE, &f, NULL), ST_OK);

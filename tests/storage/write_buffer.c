@@ -24,7 +24,7 @@ struct op {
     uint8_t what;
     uint8_t key, hi; /* numbers of keys */
     uint32_t statement;
-    int64_t number;  /* delta, or which value */
+    int64_t number; /* delta, or which value */
 };
 
 struct model {
@@ -47,7 +47,9 @@ static struct slice key_of(unsigned n, uint8_t *room) {
 }
 
 /* Values are of any length, a few big; a value of 8 bytes is a counter. */
-static size_t value_len(int64_t number) { return number % 7 == 0 ? 8 : number % 41 == 1 ? 70000 : (size_t) number % 50; }
+static size_t value_len(int64_t number) {
+    return number % 7 == 0 ? 8 : number % 41 == 1 ? 70000 : (size_t) number % 50;
+}
 
 static struct slice value_of(int64_t number, uint8_t *room) {
     size_t len = value_len(number);
@@ -66,7 +68,8 @@ static struct state model_read(const struct model *m, unsigned key, uint32_t lim
         else if (o->what != OP_ADD) s = (struct state){.kind = ENTRY_DELETE};
         else {
             bool is_counter = s.is_number || (s.kind == ENTRY_PUT && value_len(s.number) == 8);
-            s = (struct state){s.kind == 0 || s.kind == ENTRY_ADD ? ENTRY_ADD : ENTRY_PUT, true, (is_counter ? s.number : 0) + o->number};
+            s = (struct state){s.kind == 0 || s.kind == ENTRY_ADD ? ENTRY_ADD : ENTRY_PUT, true,
+                               (is_counter ? s.number : 0) + o->number};
         }
     }
     return s;
@@ -75,13 +78,17 @@ static struct state model_read(const struct model *m, unsigned key, uint32_t lim
 /* Whether a key has a write of its own (what a cursor must show), not only a range over it. */
 static bool model_is_written(const struct model *m, unsigned key, uint32_t limit) {
     for (size_t i = 0; i < m->count; i++)
-        if (m->ops[i].what != OP_RANGE && m->ops[i].key == key && (m->ops[i].statement < limit || limit == STATEMENT_ALL)) return true;
+        if (m->ops[i].what != OP_RANGE && m->ops[i].key == key &&
+            (m->ops[i].statement < limit || limit == STATEMENT_ALL))
+            return true;
     return false;
 }
 
 static bool model_covers(const struct model *m, unsigned key, uint32_t limit) {
     for (size_t i = 0; i < m->count; i++)
-        if (m->ops[i].what == OP_RANGE && m->ops[i].key <= key && key < m->ops[i].hi && (m->ops[i].statement < limit || limit == STATEMENT_ALL)) return true;
+        if (m->ops[i].what == OP_RANGE && m->ops[i].key <= key && key < m->ops[i].hi &&
+            (m->ops[i].statement < limit || limit == STATEMENT_ALL))
+            return true;
     return false;
 }
 
@@ -147,11 +154,14 @@ static void check_walk(struct write_buffer *b, const struct model *m, uint32_t l
         while (gt < KEY_COUNT && !model_is_written(m, gt, limit)) gt++;
         while (le < KEY_COUNT && !model_is_written(m, le, limit)) le--;
         st = s->ops->seek_ge(s, key_of(key, room), SEQ_MAX, NULL);
-        cr_assert(ge < KEY_COUNT ? st == ST_OK && slice_equal(s->at.key, key_of(ge, room)) : st == ST_END, "seed %lu", seed);
+        cr_assert(ge < KEY_COUNT ? st == ST_OK && slice_equal(s->at.key, key_of(ge, room)) : st == ST_END, "seed %lu",
+                  seed);
         st = s->ops->seek_ge(s, key_of(key, room), 5, NULL);
-        cr_assert(gt < KEY_COUNT ? st == ST_OK && slice_equal(s->at.key, key_of(gt, room)) : st == ST_END, "seed %lu", seed);
+        cr_assert(gt < KEY_COUNT ? st == ST_OK && slice_equal(s->at.key, key_of(gt, room)) : st == ST_END, "seed %lu",
+                  seed);
         st = s->ops->seek_le(s, key_of(key, room), 0, NULL);
-        cr_assert(le < KEY_COUNT ? st == ST_OK && slice_equal(s->at.key, key_of(le, room)) : st == ST_END, "seed %lu", seed);
+        cr_assert(le < KEY_COUNT ? st == ST_OK && slice_equal(s->at.key, key_of(le, room)) : st == ST_END, "seed %lu",
+                  seed);
     }
     s->ops->close(s);
 }
@@ -171,11 +181,13 @@ static status apply_range(void *ctx, struct slice lo, struct slice hi) {
     uint8_t room[16];
     cr_assert_lt(slice_compare(lo, hi), 0);
     cr_assert_eq(a->entries, 0);
-    cr_assert(a->ranges == 0 || slice_compare(slice_of(a->last, a->last_len), lo) < 0); /* disjoint and apart: maximal */
+    cr_assert(a->ranges == 0 ||
+              slice_compare(slice_of(a->last, a->last_len), lo) < 0); /* disjoint and apart: maximal */
     memcpy(a->last, hi.p, a->last_len = hi.len);
     a->ranges++;
     for (unsigned key = 0; key < KEY_COUNT; key++)
-        if (slice_compare(lo, key_of(key, room)) <= 0 && slice_compare(key_of(key, room), hi) < 0) a->is_covered[key] = true;
+        if (slice_compare(lo, key_of(key, room)) <= 0 && slice_compare(key_of(key, room), hi) < 0)
+            a->is_covered[key] = true;
     return ST_OK;
 }
 
@@ -222,13 +234,14 @@ static void random_write(struct write_buffer *b, struct model *m, struct chance 
     static const uint8_t mix[] = {OP_PUT, OP_PUT, OP_PUT, OP_DELETE, OP_ADD, OP_ADD, OP_ADD, OP_RANGE};
     o.what = mix[chance_below(c, 8)];
     o.number = (int64_t) chance_below(c, 1000);
-    o.hi = (uint8_t) (o.key + 1 + chance_below(c, 12) > KEY_COUNT - 1 ? KEY_COUNT - 1 : o.key + 1 + chance_below(c, 12));
+    o.hi =
+        (uint8_t) (o.key + 1 + chance_below(c, 12) > KEY_COUNT - 1 ? KEY_COUNT - 1 : o.key + 1 + chance_below(c, 12));
     if (o.what == OP_RANGE && o.hi <= o.key) return;
     struct slice key = key_of(o.key, room);
-    status st = o.what == OP_PUT      ? write_buffer_put(b, key, value_of(o.number, value), NULL)
-                : o.what == OP_DELETE ? write_buffer_delete(b, key, NULL)
-                : o.what == OP_ADD    ? write_buffer_add(b, key, o.number, NULL)
-                                      : write_buffer_delete_range(b, key, key_of(o.hi, room2), NULL);
+    status st = o.what == OP_PUT ? write_buffer_put(b, key, value_of(o.number, value), NULL)
+        : o.what == OP_DELETE    ? write_buffer_delete(b, key, NULL)
+        : o.what == OP_ADD       ? write_buffer_add(b, key, o.number, NULL)
+                                 : write_buffer_delete_range(b, key, key_of(o.hi, room2), NULL);
     cr_assert_eq(st, ST_OK, "seed %lu", seed);
     m->ops[m->count++] = o;
 }
@@ -243,7 +256,10 @@ Test(write_buffer, reads_as_a_replay_of_all_operations) {
         struct write_buffer *b;
         cr_assert_eq(write_buffer_new(&mf.mem, 0, &b, NULL), ST_OK);
         m.count = 0;
-        struct { uint64_t mark; size_t count; } marks[10];
+        struct {
+            uint64_t mark;
+            size_t count;
+        } marks[10];
         size_t mark_count = 0;
         for (int step = 0; step < 150; step++) {
             uint64_t what = chance_below(&c, 12);
@@ -343,14 +359,15 @@ Test(write_buffer, survives_every_failing_allocation_and_stays_as_it_was) {
         cr_assert(st == ST_OK || mem_fail_hit(&mf));
         for (int i = 0; b != NULL && i < 300; i++) {
             uint8_t room[16], room2[16];
-            struct op o = {(uint8_t) (1 + chance_below(&c, 4)), (uint8_t) chance_below(&c, 40), 0, 0, (int64_t) chance_below(&c, 1000)};
+            struct op o = {(uint8_t) (1 + chance_below(&c, 4)), (uint8_t) chance_below(&c, 40), 0, 0,
+                           (int64_t) chance_below(&c, 1000)};
             o.hi = (uint8_t) (o.key + 1 + chance_below(&c, 15));
             struct slice key = key_of(o.key, room);
             uint64_t count = write_buffer_mark(b);
-            st = o.what == OP_PUT      ? write_buffer_put(b, key, value_of(o.number, value), NULL)
-                 : o.what == OP_DELETE ? write_buffer_delete(b, key, NULL)
-                 : o.what == OP_ADD    ? write_buffer_add(b, key, o.number, NULL)
-                                       : write_buffer_delete_range(b, key, key_of(o.hi, room2), NULL);
+            st = o.what == OP_PUT     ? write_buffer_put(b, key, value_of(o.number, value), NULL)
+                : o.what == OP_DELETE ? write_buffer_delete(b, key, NULL)
+                : o.what == OP_ADD    ? write_buffer_add(b, key, o.number, NULL)
+                                      : write_buffer_delete_range(b, key, key_of(o.hi, room2), NULL);
             if (st == ST_OK) m.ops[m.count++] = o;
             else cr_assert(st == ST_NOMEM && write_buffer_mark(b) == count);
         }
@@ -389,7 +406,8 @@ static void measure(const struct mem *mem, const char *name, uint64_t groups, bo
                 struct entry e;
                 key[3] = (uint8_t) (i % groups);
                 put_be64(key + 4, is_random ? chance_next(&c) : i);
-                status st = pass == 0 ? write_buffer_put(b, slice_of(key, 20), slice_of(value, 100), NULL) : write_buffer_get(b, slice_of(key, 20), STATEMENT_ALL, &e);
+                status st = pass == 0 ? write_buffer_put(b, slice_of(key, 20), slice_of(value, 100), NULL)
+                                      : write_buffer_get(b, slice_of(key, 20), STATEMENT_ALL, &e);
                 if (st != ST_OK) cr_assert_fail();
             }
             *(pass == 0 ? &put : &get) += nanoseconds() - start;
@@ -397,7 +415,8 @@ static void measure(const struct mem *mem, const char *name, uint64_t groups, bo
         used = write_buffer_used(b);
         write_buffer_free(b);
     }
-    fprintf(stderr, "%-40s put %4.0f ns  get %4.0f ns  %zu bytes each\n", name, put / N / ROUNDS, get / N / ROUNDS, used / N);
+    fprintf(stderr, "%-40s put %4.0f ns  get %4.0f ns  %zu bytes each\n", name, put / N / ROUNDS, get / N / ROUNDS,
+            used / N);
 }
 
 Test(write_buffer, is_fast) {

@@ -5,7 +5,9 @@
 #include <elmo/elmo.h>
 
 /* A new empty folder and the path of a file in it, removed with everything in it by folder_remove. */
-struct folder { char path[200], file[240]; };
+struct folder {
+    char path[200], file[240];
+};
 void folder_make(struct folder *f);
 void folder_remove(struct folder *f);
 

@@ -54,12 +54,9 @@ static char *tidy(char *json) {
     bool in_string = false;
     for (const char *p = json; *p != 0; p++) {
         if (*p == '"') in_string = !in_string;
-        if (in_string && *p == '\\')
-            *out++ = *p++;
-        else if (!in_string && *p == ' ' && (p[1] == ':' || p[1] == '}' || p[1] == ']'))
-            continue;
-        else if (!in_string && *p == ' ' && p != json && (p[-1] == '{' || p[-1] == '['))
-            continue;
+        if (in_string && *p == '\\') *out++ = *p++;
+        else if (!in_string && *p == ' ' && (p[1] == ':' || p[1] == '}' || p[1] == ']')) continue;
+        else if (!in_string && *p == ' ' && p != json && (p[-1] == '{' || p[-1] == '[')) continue;
         *out++ = *p;
     }
     *out = 0;

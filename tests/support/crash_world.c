@@ -10,10 +10,11 @@
 #define COUNTER CRASH_KEYS
 #define NUMBER (CRASH_KEYS + 1)
 
-#define FAIL(w, ...)                                                                                                            \
-    do {                                                                                                                        \
-        fprintf(stderr, "seed %llu, commit %u (durable %u): ", (unsigned long long) (w)->seed, (w)->tried, (w)->durable);       \
-        cr_assert_fail(__VA_ARGS__);                                                                                            \
+#define FAIL(w, ...)                                                                                                   \
+    do {                                                                                                               \
+        fprintf(stderr, "seed %llu, commit %u (durable %u): ", (unsigned long long) (w)->seed, (w)->tried,             \
+                (w)->durable);                                                                                         \
+        cr_assert_fail(__VA_ARGS__);                                                                                   \
     } while (0)
 
 static uint64_t below(struct crash_world *w, uint64_t n) { return chance_below(&w->chance, n); }
@@ -26,9 +27,20 @@ void crash_world_init(struct crash_world *w, const struct mem *mem, uint64_t see
     cr_assert(w->states != NULL);
     w->large_one_in = below(w, 3) == 0 ? 60 : 0;
     w->opts = (struct lsm_opts){
-        .create = true, .sync = below(w, 4) != 0 ? LSM_SYNC_FULL : below(w, 2) ? LSM_SYNC_NORMAL : LSM_SYNC_OFF, .memtable_bytes = (size_t) (6 << 10) << below(w, 3),
-        .cache_bytes = 64 << 10, .leaf_len = 512, .segment_len = (uint64_t) (4 << 10) << below(w, 3), .level0_count = 2 + (uint32_t) below(w, 3),
-        .level_len = 16 << 10, .level_ratio = 2, .log_file_len = 16 << 10, .log_zero_step = 4 << 10, .no_compression = below(w, 2) == 0,
+        .create = true,
+        .sync = below(w, 4) != 0 ? LSM_SYNC_FULL
+            : below(w, 2)        ? LSM_SYNC_NORMAL
+                                 : LSM_SYNC_OFF,
+        .memtable_bytes = (size_t) (6 << 10) << below(w, 3),
+        .cache_bytes = 64 << 10,
+        .leaf_len = 512,
+        .segment_len = (uint64_t) (4 << 10) << below(w, 3),
+        .level0_count = 2 + (uint32_t) below(w, 3),
+        .level_len = 16 << 10,
+        .level_ratio = 2,
+        .log_file_len = 16 << 10,
+        .log_zero_step = 4 << 10,
+        .no_compression = below(w, 2) == 0,
     };
 }
 
@@ -37,7 +49,9 @@ void crash_world_release(struct crash_world *w) {
     free(w->states);
 }
 
-static struct slice key_of(uint32_t i, char room[24]) { return slice_of(room, (size_t) snprintf(room, 24, i % 3 == 0 ? "k%02u" : "key/%04u", i)); }
+static struct slice key_of(uint32_t i, char room[24]) {
+    return slice_of(room, (size_t) snprintf(room, 24, i % 3 == 0 ? "k%02u" : "key/%04u", i));
+}
 
 /* The value that version v of a key has: its length and bytes follow from v. */
 static struct slice value_of(const struct crash_world *w, uint32_t v, uint8_t *room) {
@@ -71,13 +85,15 @@ static status compare_keys(struct crash_world *w, struct kv_txn *t, const uint32
         status st = kv_get(t, key_of(i, name), &v, err);
         if (status_failed(st)) return st;
         if ((st == ST_OK) != (state[i] != 0)) FAIL(w, "key %s is %s", name, st == ST_OK ? "there" : "not there");
-        if (st == ST_OK && !slice_equal(v.bytes, value_of(w, state[i], room))) FAIL(w, "key %s has version %u, not %u", name, get_le32(v.bytes.p), state[i]);
+        if (st == ST_OK && !slice_equal(v.bytes, value_of(w, state[i], room)))
+            FAIL(w, "key %s has version %u, not %u", name, get_le32(v.bytes.p), state[i]);
         kv_value_release(&v);
     }
     return ST_OK;
 }
 
-static status compare_scan(struct crash_world *w, struct kv_txn *t, const uint32_t *state, bool forward, struct err *err) {
+static status compare_scan(struct crash_world *w, struct kv_txn *t, const uint32_t *state, bool forward,
+                           struct err *err) {
     struct kv_cursor *c;
     uint32_t present = 0, seen = 0;
     struct kv_bounds bounds = {SLICE_LIT("k"), SLICE_LIT("l")};
@@ -101,7 +117,9 @@ static status verify(struct crash_world *w, uint32_t *at, struct err *err) {
     if (st == ST_OK) {
         if (commit > w->tried) FAIL(w, "commit %llu was never made", (unsigned long long) commit);
         const uint32_t *state = w->states[commit];
-        if (counter != state[COUNTER] || number != state[NUMBER]) FAIL(w, "at commit %llu the counter is %llu, not %u; the number %llu, not %u", (unsigned long long) commit, (unsigned long long) counter, state[COUNTER], (unsigned long long) number, state[NUMBER]);
+        if (counter != state[COUNTER] || number != state[NUMBER])
+            FAIL(w, "at commit %llu the counter is %llu, not %u; the number %llu, not %u", (unsigned long long) commit,
+                 (unsigned long long) counter, state[COUNTER], (unsigned long long) number, state[NUMBER]);
         st = compare_keys(w, t, state, err);
         if (st == ST_OK) st = compare_scan(w, t, state, true, err);
         if (st == ST_OK) st = compare_scan(w, t, state, false, err);

@@ -19,12 +19,14 @@ struct crash_world {
     struct sim *sim;
     struct lsm_opts opts;
     struct kv *kv;
-    uint32_t tried, durable;    /* commits tried; the last one known to be on disk */
-    uint32_t visible;           /* the last one that commit said it made */
-    uint32_t (*states)[CRASH_KEYS + 2]; /* after commit i: the commit that wrote each key, 0: absent; then the counter and the greatest number given */
+    uint32_t tried, durable; /* commits tried; the last one known to be on disk */
+    uint32_t visible;        /* the last one that commit said it made */
+    uint32_t (*states)
+        [CRASH_KEYS +
+         2]; /* after commit i: the commit that wrote each key, 0: absent; then the counter and the greatest number given */
     uint32_t next_version;
     uint64_t last_number;
-    bool process_crash_only;    /* the machine stays on: what was acknowledged is there in every mode */
+    bool process_crash_only; /* the machine stays on: what was acknowledged is there in every mode */
     uint32_t large_one_in;
 };
 

@@ -12,7 +12,7 @@
 #include "support/model_kv.h"
 
 /* What tests hold to their end, in sight of leak checkers. */
-static struct kept { struct kept *next; } *kept_list;
+static struct kept { struct kept *next; } * kept_list;
 
 static void *keep(size_t len) {
     struct kept *k = malloc(sizeof(*k) + len);
@@ -32,7 +32,9 @@ status doc_try_open(struct doc_db *t, struct kv *kv, const struct mem *mem) {
     return st;
 }
 
-void doc_open_kv(struct doc_db *t, struct kv *kv) { cr_assert_eq(doc_try_open(t, kv, mem_default()), ST_OK, "%s", t->err.text); }
+void doc_open_kv(struct doc_db *t, struct kv *kv) {
+    cr_assert_eq(doc_try_open(t, kv, mem_default()), ST_OK, "%s", t->err.text);
+}
 
 void doc_open(struct doc_db *t) { doc_open_kv(t, model_kv_new()); }
 
@@ -138,7 +140,8 @@ void assert_sound(struct doc_db *t, uint64_t documents) {
     struct kv_txn *txn = begin_txn(t, true);
     struct collection *c = find_collection(t, txn);
     struct validate_report r = {0};
-    if (c != NULL) cr_assert_eq(collection_validate(&t->op, txn, c, print_fault, NULL, &r, &t->err), ST_OK, "%s", t->err.text);
+    if (c != NULL)
+        cr_assert_eq(collection_validate(&t->op, txn, c, print_fault, NULL, &r, &t->err), ST_OK, "%s", t->err.text);
     collection_unref(c);
     kv_abort(txn);
     cr_assert_eq(r.invalid_documents + r.missing_entries + r.extra_entries + r.count_mismatches, 0);
@@ -172,7 +175,8 @@ const char *entries_of(struct doc_db *t, const char *index_name, bool backward) 
     buf_init(&out, mem_default());
     cr_assert_eq(index_scan_open(&t->op, txn, c, ix, backward, &scan, &t->err), ST_OK);
     while ((st = index_scan_next(scan, &e, &t->err)) == ST_OK) {
-        for (uint32_t f = 0; f < ix->spec.field_count; f++) append_value(&out, &e.key, ix->spec.fields[f].descending, &e.side);
+        for (uint32_t f = 0; f < ix->spec.field_count; f++)
+            append_value(&out, &e.key, ix->spec.fields[f].descending, &e.side);
         append_value(&out, &e.locator, false, &e.side);
         buf_append_u8(&out, '\n');
         cr_assert_eq(e.key.len + e.locator.len + e.side.len, 0);

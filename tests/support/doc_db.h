@@ -31,7 +31,7 @@ const char *text_of(struct bdoc d);
 
 /* Each in a transaction of its own, committed when it succeeded. The collection is created when missing. */
 status insert(struct doc_db *t, struct bdoc doc);
-status replace(struct doc_db *t, const char *id_json, struct bdoc doc);  /* {'_id': ...} names the document */
+status replace(struct doc_db *t, const char *id_json, struct bdoc doc); /* {'_id': ...} names the document */
 status erase(struct doc_db *t, const char *id_json);
 status create_index(struct doc_db *t, const char *spec);
 /* In a transaction that the test has begun. */

@@ -10,8 +10,13 @@ struct env *ease_env(void) {
 }
 
 struct lsm_opts ease_opts(void) {
-    return (struct lsm_opts){.create = true, .memtable_bytes = 64 << 10, .cache_bytes = 1 << 20, .leaf_len = 1024, .segment_len = 32 << 10,
-                             .log_file_len = 64 << 10, .log_zero_step = 16 << 10};
+    return (struct lsm_opts){.create = true,
+                             .memtable_bytes = 64 << 10,
+                             .cache_bytes = 1 << 20,
+                             .leaf_len = 1024,
+                             .segment_len = 32 << 10,
+                             .log_file_len = 64 << 10,
+                             .log_zero_step = 16 << 10};
 }
 
 struct kv *ease_open(struct env *env, const char *path, const struct lsm_opts *opts) {
@@ -65,7 +70,9 @@ void ease_expect(struct kv *kv, const char *key, const char *value) {
     struct err err = ERR_INIT;
     status st = kv_get(t, slice_str(key), &v, &err);
     cr_assert_eq(st, value != NULL ? ST_OK : ST_NOT_FOUND, "%s: %s %s", key, status_text(st), err.text);
-    if (value != NULL) cr_assert(slice_equal(v.bytes, slice_str(value)), "%s is %.*s, not %s", key, (int) v.bytes.len, (const char *) v.bytes.p, value);
+    if (value != NULL)
+        cr_assert(slice_equal(v.bytes, slice_str(value)), "%s is %.*s, not %s", key, (int) v.bytes.len,
+                  (const char *) v.bytes.p, value);
     kv_value_release(&v);
     kv_abort(t);
 }
@@ -75,7 +82,9 @@ int64_t ease_counter(struct kv *kv, const char *key) {
     struct kv_value v = KV_VALUE_INIT;
     status st = kv_get(t, slice_str(key), &v, NULL);
     cr_assert(st == ST_OK || st == ST_NOT_FOUND);
-    int64_t n = st == ST_OK ? (int64_t) (v.bytes.len == 8 ? *(const int64_t *) (const void *) memcpy(&(int64_t){0}, v.bytes.p, 8) : 0) : 0;
+    int64_t n = st == ST_OK
+        ? (int64_t) (v.bytes.len == 8 ? *(const int64_t *) (const void *) memcpy(&(int64_t){0}, v.bytes.p, 8) : 0)
+        : 0;
     kv_value_release(&v);
     kv_abort(t);
     return n;

@@ -14,7 +14,7 @@ void ease_delete_range(struct kv *kv, const char *lo, const char *hi);
 void ease_add(struct kv *kv, const char *key, int64_t delta);
 void ease_expect(struct kv *kv, const char *key, const char *value); /* NULL: absent */
 int64_t ease_counter(struct kv *kv, const char *key);
-size_t ease_count(struct kv *kv);  /* by a scan forward, and the same backward */
-void ease_check(struct kv *kv);    /* lsm_kv_check finds nothing */
+size_t ease_count(struct kv *kv); /* by a scan forward, and the same backward */
+void ease_check(struct kv *kv);   /* lsm_kv_check finds nothing */
 
 #endif

@@ -18,17 +18,17 @@
 #include "base/mem.h"
 
 struct mem_fail {
-    struct mem mem;        /* give &mf.mem to the code under test */
-    uint64_t fail_at;      /* the first allocation that fails, counted from 1; 0: none */
-    bool once;             /* only that one fails */
-    uint64_t count;        /* allocations and growths asked for so far */
-    uint64_t live_count;   /* pieces */
-    uint64_t live_len;     /* bytes */
+    struct mem mem;      /* give &mf.mem to the code under test */
+    uint64_t fail_at;    /* the first allocation that fails, counted from 1; 0: none */
+    bool once;           /* only that one fails */
+    uint64_t count;      /* allocations and growths asked for so far */
+    uint64_t live_count; /* pieces */
+    uint64_t live_len;   /* bytes */
     uint64_t peak_len;
 };
 
 void mem_fail_init(struct mem_fail *mf, uint64_t fail_at);
-bool mem_fail_hit(const struct mem_fail *mf);       /* an allocation was refused */
-uint64_t mem_fail_live(const struct mem_fail *mf);  /* bytes */
+bool mem_fail_hit(const struct mem_fail *mf);      /* an allocation was refused */
+uint64_t mem_fail_live(const struct mem_fail *mf); /* bytes */
 
 #endif

@@ -14,22 +14,39 @@
 #include "base/endian.h"
 #include "storage/source.h"
 
-struct version { uint64_t seq; uint8_t kind; struct slice value; };
-struct key { struct slice name; size_t count, cap; struct version *versions; };
-struct range { struct slice lo, hi; uint64_t seq; };
-struct counter { struct slice name; uint64_t next; };
+struct version {
+    uint64_t seq;
+    uint8_t kind;
+    struct slice value;
+};
+struct key {
+    struct slice name;
+    size_t count, cap;
+    struct version *versions;
+};
+struct range {
+    struct slice lo, hi;
+    uint64_t seq;
+};
+struct counter {
+    struct slice name;
+    uint64_t next;
+};
 
 enum { OP_RANGE = 100 };
 
 struct op {
-    uint8_t kind;          /* enum entry_kind or OP_RANGE */
+    uint8_t kind; /* enum entry_kind or OP_RANGE */
     bool is_blind;
-    bool is_undone;        /* rolled back or refused: only its claim on the key stays (storage/intents.h) */
+    bool is_undone; /* rolled back or refused: only its claim on the key stays (storage/intents.h) */
     uint32_t statement;
     struct slice key, value; /* OP_RANGE: lo, hi */
 };
 
-struct held { struct slice key; bool exclusive; };
+struct held {
+    struct slice key;
+    bool exclusive;
+};
 
 struct model;
 struct mtxn {
@@ -41,9 +58,9 @@ struct mtxn {
     uint32_t statement;
     struct op *ops;
     size_t op_count, op_cap;
-    size_t *order;         /* point ops by (key, position) */
+    size_t *order; /* point ops by (key, position) */
     size_t order_count, order_cap;
-    size_t *range_ops;     /* positions of OP_RANGE, ascending */
+    size_t *range_ops; /* positions of OP_RANGE, ascending */
     size_t range_count, range_cap;
     struct held *held;
     size_t held_count, held_cap;
@@ -77,7 +94,12 @@ struct model {
     struct mtxn *open;
 };
 
-struct state { bool present; bool is_count; int64_t count; struct slice value; };
+struct state {
+    bool present;
+    bool is_count;
+    int64_t count;
+    struct slice value;
+};
 
 static const struct kv_ops model_ops;
 
@@ -156,7 +178,9 @@ static void fold_old(struct model *m, struct key *k) {
     while (n < k->count && k->versions[n].seq <= oldest) apply(&s, k->versions[n].kind, k->versions[n].value), n++;
     if (n < 2) return;
     uint8_t room[8];
-    struct version one = {.seq = k->versions[n - 1].seq, .kind = s.present ? ENTRY_PUT : ENTRY_DELETE, .value = copy(state_bytes(&s, room))};
+    struct version one = {.seq = k->versions[n - 1].seq,
+                          .kind = s.present ? ENTRY_PUT : ENTRY_DELETE,
+                          .value = copy(state_bytes(&s, room))};
     for (size_t i = 0; i < n; i++) drop(k->versions[i].value);
     k->versions[0] = one;
     memmove(&k->versions[1], &k->versions[n], (k->count - n) * sizeof(*k->versions));
@@ -164,7 +188,8 @@ static void fold_old(struct model *m, struct key *k) {
 }
 
 /* Below the versions of the same sequence when is_late: a bulk load meets a range delete whose transaction wrote the key anew. */
-static void add_version(struct model *m, struct slice name, uint8_t kind, struct slice value, uint64_t seq, bool is_late) {
+static void add_version(struct model *m, struct slice name, uint8_t kind, struct slice value, uint64_t seq,
+                        bool is_late) {
     struct key *k = make_key(m, name);
     if (k->count >= 8) fold_old(m, k);
     k->versions = grow(k->versions, &k->cap, k->count + 1, sizeof(*k->versions));
@@ -192,7 +217,8 @@ static size_t find_op(const struct mtxn *t, struct slice name) {
 static struct state see(const struct mtxn *t, struct slice name, uint32_t statement) {
     struct state s = {0};
     struct key *k = get_key(t->m, name);
-    for (size_t i = 0; k != NULL && i < k->count && k->versions[i].seq <= t->snapshot; i++) apply(&s, k->versions[i].kind, k->versions[i].value);
+    for (size_t i = 0; k != NULL && i < k->count && k->versions[i].seq <= t->snapshot; i++)
+        apply(&s, k->versions[i].kind, k->versions[i].value);
     size_t i = find_op(t, name), r = 0;
     for (;;) {
         size_t point = i < t->order_count && slice_equal(op_key(t, i), name) ? t->order[i] : SIZE_MAX;
@@ -214,13 +240,15 @@ static bool conflicts_with_pending(const struct mtxn *t, const struct op *op) {
         if (o == t) continue;
         for (size_t r = 0; r < o->range_count; r++) {
             const struct op *range = &o->ops[o->range_ops[r]];
-            if (op->kind == OP_RANGE ? slice_compare(range->key, op->value) < 0 && slice_compare(op->key, range->value) < 0
-                                     : slice_compare(range->key, op->key) <= 0 && slice_compare(op->key, range->value) < 0)
+            if (op->kind == OP_RANGE
+                    ? slice_compare(range->key, op->value) < 0 && slice_compare(op->key, range->value) < 0
+                    : slice_compare(range->key, op->key) <= 0 && slice_compare(op->key, range->value) < 0)
                 return true;
         }
         for (size_t i = find_op(o, op->key); i < o->order_count; i++) {
             const struct op *other = &o->ops[o->order[i]];
-            if (op->kind == OP_RANGE ? slice_compare(other->key, op->value) >= 0 : !slice_equal(other->key, op->key)) break;
+            if (op->kind == OP_RANGE ? slice_compare(other->key, op->value) >= 0 : !slice_equal(other->key, op->key))
+                break;
             if (other->is_blind || (op->kind == ENTRY_ADD && other->kind == ENTRY_ADD)) continue;
             return true;
         }
@@ -241,7 +269,8 @@ static bool conflicts_with_committed(const struct mtxn *t, const struct op *op) 
         const struct key *k = &m->keys[i];
         if (op->kind == OP_RANGE ? slice_compare(k->name, op->value) >= 0 : !slice_equal(k->name, op->key)) break;
         for (size_t v = 0; v < k->count; v++)
-            if (k->versions[v].seq > t->snapshot && !(op->kind == ENTRY_ADD && k->versions[v].kind == ENTRY_ADD)) return true;
+            if (k->versions[v].seq > t->snapshot && !(op->kind == ENTRY_ADD && k->versions[v].kind == ENTRY_ADD))
+                return true;
     }
     return false;
 }
@@ -253,7 +282,8 @@ static struct mtxn *txn_of(struct kv_txn *t) { return (struct mtxn *) t; }
 static status write_op(struct kv_txn *txn, struct op op, struct err *err) {
     struct mtxn *t = txn_of(txn);
     if (t->read_only) return RAISE(err, ST_READ_ONLY, "a read-only transaction cannot write");
-    if (op.key.len > KV_KEY_LEN_MAX || (op.kind != OP_RANGE && op.key.len == 0)) return RAISE(err, ST_INVALID, "bad key length");
+    if (op.key.len > KV_KEY_LEN_MAX || (op.kind != OP_RANGE && op.key.len == 0))
+        return RAISE(err, ST_INVALID, "bad key length");
     if (op.kind != OP_RANGE && op.value.len > KV_VALUE_LEN_MAX) return RAISE(err, ST_TOO_LARGE, "value too long");
     if (op.kind == OP_RANGE && slice_compare(op.key, op.value) >= 0) return ST_OK;
     if (!op.is_blind && conflicts_with_pending(t, &op)) return RAISE(err, ST_CONFLICT, "write conflict");
@@ -361,7 +391,8 @@ static status go_up(struct mcursor *c, struct slice from, bool inclusive) {
     while (!c->stands) {
         struct slice name = SLICE_NONE;
         if (k < c->t->m->key_count) name = c->t->m->keys[k].name;
-        if (o < c->t->order_count && (name.p == NULL || slice_compare(op_key(c->t, o), name) < 0)) name = op_key(c->t, o);
+        if (o < c->t->order_count && (name.p == NULL || slice_compare(op_key(c->t, o), name) < 0))
+            name = op_key(c->t, o);
         if (name.p == NULL || (c->hi.len != 0 && slice_compare(name, c->hi) >= 0)) break;
         while (o < c->t->order_count && slice_equal(op_key(c->t, o), name)) o++;
         if (k < c->t->m->key_count && slice_equal(c->t->m->keys[k].name, name)) k++;
@@ -378,7 +409,8 @@ static status go_down(struct mcursor *c, struct slice from, bool inclusive) {
     if (c->hi.len != 0 && (from.p == NULL || slice_compare(from, c->hi) >= 0)) from = c->hi, inclusive = false;
     struct slice held = copy(from);
     bool from_end = from.p == NULL;
-    size_t k = from_end ? c->t->m->key_count : find_key(c->t->m, held), o = from_end ? c->t->order_count : find_op(c->t, held);
+    size_t k = from_end ? c->t->m->key_count : find_key(c->t->m, held),
+           o = from_end ? c->t->order_count : find_op(c->t, held);
     if (!from_end && k < c->t->m->key_count && slice_equal(c->t->m->keys[k].name, held)) k++;
     while (!from_end && o < c->t->order_count && slice_equal(op_key(c->t, o), held)) o++;
     while (!c->stands) {
@@ -396,15 +428,30 @@ static status go_down(struct mcursor *c, struct slice from, bool inclusive) {
 }
 
 static struct mcursor *cursor_of(struct kv_cursor *c) { return (struct mcursor *) c; }
-static status seek_ge(struct kv_cursor *c, struct slice key, struct err *err) { (void) err; return go_up(cursor_of(c), key, true); }
+static status seek_ge(struct kv_cursor *c, struct slice key, struct err *err) {
+    (void) err;
+    return go_up(cursor_of(c), key, true);
+}
 static status seek_le(struct kv_cursor *c, struct slice key, struct err *err) {
     (void) err;
     return go_down(cursor_of(c), key.p != NULL ? key : slice_of("", 0), true);
 }
-static status first(struct kv_cursor *c, struct err *err) { (void) err; return go_up(cursor_of(c), SLICE_NONE, true); }
-static status last(struct kv_cursor *c, struct err *err) { (void) err; return go_down(cursor_of(c), SLICE_NONE, true); }
-static status next(struct kv_cursor *c, struct err *err) { (void) err; return go_up(cursor_of(c), cursor_of(c)->key, false); }
-static status prev(struct kv_cursor *c, struct err *err) { (void) err; return go_down(cursor_of(c), cursor_of(c)->key, false); }
+static status first(struct kv_cursor *c, struct err *err) {
+    (void) err;
+    return go_up(cursor_of(c), SLICE_NONE, true);
+}
+static status last(struct kv_cursor *c, struct err *err) {
+    (void) err;
+    return go_down(cursor_of(c), SLICE_NONE, true);
+}
+static status next(struct kv_cursor *c, struct err *err) {
+    (void) err;
+    return go_up(cursor_of(c), cursor_of(c)->key, false);
+}
+static status prev(struct kv_cursor *c, struct err *err) {
+    (void) err;
+    return go_down(cursor_of(c), cursor_of(c)->key, false);
+}
 static struct slice cursor_key(struct kv_cursor *c) { return cursor_of(c)->key; }
 static status cursor_value(struct kv_cursor *c, struct slice *out, struct err *err) {
     (void) err;
@@ -490,16 +537,22 @@ static status commit(struct kv_txn *txn, enum kv_sync sync, struct err *err) {
     return ST_OK;
 }
 
-static status sync_kv(struct kv *kv, struct err *err) { (void) kv; (void) err; return ST_OK; }
+static status sync_kv(struct kv *kv, struct err *err) {
+    (void) kv;
+    (void) err;
+    return ST_OK;
+}
 
 static status lock(struct kv_txn *txn, struct slice key, bool exclusive, uint64_t timeout_ms, struct err *err) {
     (void) timeout_ms;
     struct mtxn *t = txn_of(txn);
     for (struct mtxn *o = t->m->open; o != NULL; o = o->next)
         for (size_t i = 0; o != t && i < o->held_count; i++)
-            if (slice_equal(o->held[i].key, key) && (exclusive || o->held[i].exclusive)) return RAISE(err, ST_BUSY, "locked by another transaction");
+            if (slice_equal(o->held[i].key, key) && (exclusive || o->held[i].exclusive))
+                return RAISE(err, ST_BUSY, "locked by another transaction");
     struct key *k = get_key(t->m, key);
-    if (k != NULL && k->count > 0 && k->versions[k->count - 1].seq > t->snapshot) return RAISE(err, ST_STALE, "changed since the snapshot");
+    if (k != NULL && k->count > 0 && k->versions[k->count - 1].seq > t->snapshot)
+        return RAISE(err, ST_STALE, "changed since the snapshot");
     t->held = grow(t->held, &t->held_cap, t->held_count + 1, sizeof(*t->held));
     t->held[t->held_count++] = (struct held){copy(key), exclusive};
     return ST_OK;
@@ -534,7 +587,8 @@ static status bulk_begin(struct kv_txn *snapshot, struct kv_bulk **out, struct e
 }
 static status bulk_put(struct kv_bulk *bulk, struct slice key, struct slice value, struct err *err) {
     struct mbulk *b = (struct mbulk *) bulk;
-    if (b->count > 0 && slice_compare(b->ops[b->count - 1].key, key) >= 0) return RAISE(err, ST_INVALID, "bulk keys must ascend");
+    if (b->count > 0 && slice_compare(b->ops[b->count - 1].key, key) >= 0)
+        return RAISE(err, ST_INVALID, "bulk keys must ascend");
     b->ops = grow(b->ops, &b->cap, b->count + 1, sizeof(*b->ops));
     b->ops[b->count++] = (struct op){.kind = ENTRY_PUT, .key = copy(key), .value = copy(value)};
     return ST_OK;
@@ -552,7 +606,8 @@ static status bulk_commit(struct kv_bulk *bulk, struct err *err) {
     for (size_t i = 0; i < b->count; i++) {
         add_version(m, b->ops[i].key, ENTRY_PUT, b->ops[i].value, b->t->snapshot, true);
         for (size_t r = 0; r < m->range_count; r++)
-            if (m->ranges[r].seq > b->t->snapshot && slice_compare(m->ranges[r].lo, b->ops[i].key) <= 0 && slice_compare(b->ops[i].key, m->ranges[r].hi) < 0)
+            if (m->ranges[r].seq > b->t->snapshot && slice_compare(m->ranges[r].lo, b->ops[i].key) <= 0 &&
+                slice_compare(b->ops[i].key, m->ranges[r].hi) < 0)
                 add_version(m, b->ops[i].key, ENTRY_DELETE, SLICE_NONE, m->ranges[r].seq, true);
     }
     bulk_abort(bulk);
@@ -575,11 +630,39 @@ static void close_kv(struct kv *kv) {
 }
 
 static const struct kv_ops model_ops = {
-    .close = close_kv, .begin = begin, .commit = commit, .abort = abort_txn, .sync = sync_kv, .get = get, .get_many = get_many, .put = put,
-    .put_blind = put_blind, .add = add, .del = del, .del_range = del_range, .lock = lock, .sequence = sequence, .next_statement = next_statement,
-    .mark = mark, .rollback_to = rollback_to, .cursor = cursor_open, .estimate = estimate, .bulk_begin = bulk_begin, .seek_ge = seek_ge,
-    .seek_le = seek_le, .first = first, .last = last, .next = next, .prev = prev, .key = cursor_key, .value = cursor_value, .rest = cursor_rest,
-    .cursor_close = cursor_close, .bulk_put = bulk_put, .bulk_commit = bulk_commit, .bulk_abort = bulk_abort,
+    .close = close_kv,
+    .begin = begin,
+    .commit = commit,
+    .abort = abort_txn,
+    .sync = sync_kv,
+    .get = get,
+    .get_many = get_many,
+    .put = put,
+    .put_blind = put_blind,
+    .add = add,
+    .del = del,
+    .del_range = del_range,
+    .lock = lock,
+    .sequence = sequence,
+    .next_statement = next_statement,
+    .mark = mark,
+    .rollback_to = rollback_to,
+    .cursor = cursor_open,
+    .estimate = estimate,
+    .bulk_begin = bulk_begin,
+    .seek_ge = seek_ge,
+    .seek_le = seek_le,
+    .first = first,
+    .last = last,
+    .next = next,
+    .prev = prev,
+    .key = cursor_key,
+    .value = cursor_value,
+    .rest = cursor_rest,
+    .cursor_close = cursor_close,
+    .bulk_put = bulk_put,
+    .bulk_commit = bulk_commit,
+    .bulk_abort = bulk_abort,
 };
 
 struct kv *model_kv_new(void) {

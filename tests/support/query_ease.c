@@ -10,7 +10,8 @@ static char text[1 << 16];
 
 static void append_json(char *relaxed, size_t *at) {
     for (char *p = relaxed; *p != 0; p++) {
-        bool space = *p == ' ' && (p[1] == '}' || p[1] == ']' || p[1] == ':' || (p > relaxed && (p[-1] == '{' || p[-1] == '[')));
+        bool space =
+            *p == ' ' && (p[1] == '}' || p[1] == ']' || p[1] == ':' || (p > relaxed && (p[-1] == '{' || p[-1] == '[')));
         if (*p == ' ' && p > relaxed && p[-1] == ':') space = true;
         if (!space && *at + 2 < sizeof(text)) text[(*at)++] = *p == '"' ? '\'' : *p;
     }
@@ -32,8 +33,13 @@ static struct bdoc doc_of(struct bdoc opts, const char *name) {
 struct find_request request(const char *filter, const char *opts) {
     struct bdoc o = json("%s", opts != NULL ? opts : "{}");
     struct bval skip = bdoc_get_str(o, "skip"), limit = bdoc_get_str(o, "limit");
-    return (struct find_request){.ns = NS, .filter = json("%s", filter), .sort = doc_of(o, "sort"), .projection = doc_of(o, "projection"), .hint = bdoc_get_str(o, "hint"),
-                                 .skip = skip.type == B_INT32 ? bval_int32(skip) : 0, .limit = limit.type == B_INT32 ? bval_int32(limit) : 0};
+    return (struct find_request){.ns = NS,
+                                 .filter = json("%s", filter),
+                                 .sort = doc_of(o, "sort"),
+                                 .projection = doc_of(o, "projection"),
+                                 .hint = bdoc_get_str(o, "hint"),
+                                 .skip = skip.type == B_INT32 ? bval_int32(skip) : 0,
+                                 .limit = limit.type == B_INT32 ? bval_int32(limit) : 0};
 }
 
 const char *find_text(struct doc_db *t, const char *filter, const char *opts) {
@@ -60,7 +66,8 @@ int64_t count_of(struct doc_db *t, const char *filter) {
     return n;
 }
 
-const char *explained(struct doc_db *t, enum explain_kind kind, const char *filter, const char *opts, const char *path) {
+const char *explained(struct doc_db *t, enum explain_kind kind, const char *filter, const char *opts,
+                      const char *path) {
     struct find_request req = request(filter, opts);
     struct bval key = bdoc_get_str(json("%s", opts != NULL ? opts : "{}"), "key");
     struct buf buf, one;
@@ -69,7 +76,9 @@ const char *explained(struct doc_db *t, enum explain_kind kind, const char *filt
     buf_init(&buf, mem_default());
     buf_init(&one, mem_default());
     bbuild_begin(&b, &buf);
-    cr_assert_eq(find_explain(&t->op, &req, kind, key.type == B_STRING ? bval_string(key) : SLICE_NONE, EXPLAIN_EXECUTION_STATS, &b, &t->err), ST_OK, "%s", t->err.text);
+    cr_assert_eq(find_explain(&t->op, &req, kind, key.type == B_STRING ? bval_string(key) : SLICE_NONE,
+                              EXPLAIN_EXECUTION_STATS, &b, &t->err),
+                 ST_OK, "%s", t->err.text);
     cr_assert_eq(path_parse(&t->op.arena, slice_str(path), &parts, NULL), ST_OK);
     struct bval v = path_get(bbuild_finish(&b), &parts);
     size_t at = 0;
@@ -97,7 +106,10 @@ struct write_result insert_docs(struct doc_db *t, bool ordered, const char *docs
 
 struct write_result update_docs(struct doc_db *t, const char *filter, const char *update, bool multi, bool upsert) {
     struct bdoc u = json("%s", update);
-    struct update_statement s = {.filter = json("%s", filter), .update = {u.p, u.len, B_DOCUMENT}, .multi = multi, .upsert = upsert};
+    struct update_statement s = {.filter = json("%s", filter),
+                                 .update = {u.p, u.len, B_DOCUMENT},
+                                 .multi = multi,
+                                 .upsert = upsert};
     struct update_request req = {.ns = NS, .statement_count = 1, .statements = &s, .ordered = true};
     struct write_result r;
     cr_assert_eq(update_run(&t->op, &req, &r, &t->err), ST_OK, "%s", t->err.text);

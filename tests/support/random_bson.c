@@ -22,13 +22,33 @@ static double double_of_bits(uint64_t bits) {
 }
 
 static double random_double(struct chance *c) {
-    static const double odd[] = {0.0, -0.0, 0.1, 0.5, 1.5, -1.5, 19.99, 1e15, 1e16, 1e22, 1e23, 0x1p53, 0x1p62, 0x1p63, -0x1p63,
-                                 0x1p64, 4.9e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 9007199254740993.0};
+    static const double odd[] = {0.0,
+                                 -0.0,
+                                 0.1,
+                                 0.5,
+                                 1.5,
+                                 -1.5,
+                                 19.99,
+                                 1e15,
+                                 1e16,
+                                 1e22,
+                                 1e23,
+                                 0x1p53,
+                                 0x1p62,
+                                 0x1p63,
+                                 -0x1p63,
+                                 0x1p64,
+                                 4.9e-324,
+                                 2.2250738585072014e-308,
+                                 1.7976931348623157e308,
+                                 9007199254740993.0};
     double d;
     switch (chance_below(c, 8)) {
     case 0: d = odd[chance_below(c, sizeof(odd) / sizeof(odd[0]))]; break;
     case 1: return double_of_bits(chance_next(c));
-    case 2: return double_of_bits(chance_below(c, 4) << 63 | 0x7ff0000000000000u | chance_below(c, 3)); /* infinities, NaN */
+    case 2:
+        return double_of_bits(chance_below(c, 4) << 63 | 0x7ff0000000000000u |
+                              chance_below(c, 3)); /* infinities, NaN */
     case 3: d = ldexp(1.0, (int) chance_below(c, 2100) - 1075); break;
     case 4: d = ldexp(1.0, (int) chance_below(c, 70) - 4); break;
     case 5: d = (double) (int64_t) chance_below(c, 200) / 8; break;
@@ -73,11 +93,33 @@ static struct decimal random_near_decimal(struct chance *c) {
 }
 
 static struct decimal random_decimal(struct chance *c) {
-    static const char *const odd[] = {"0", "-0", "0E+6111", "0E-6176", "NaN", "-NaN", "Infinity", "-Infinity", "1E-6176", "0.1", "0.10", "1E+6111",
-                                      "9.999999999999999999999999999999999E+6144", "1E+400", "1E-400", "9223372036854775807.5",
-                                      "9223372036854775808", "-9223372036854775808.0", "9007199254740993", "9007199254740992.5",
-                                      "0.1000000000000000055511151231257827", "0.1000000000000000055511151231257828", "2.5", "2.500",
-                                      "18014398509481984.25", "0.9999999999999999999999999999999999", "1.000000000000000000000000000000001"};
+    static const char *const odd[] = {"0",
+                                      "-0",
+                                      "0E+6111",
+                                      "0E-6176",
+                                      "NaN",
+                                      "-NaN",
+                                      "Infinity",
+                                      "-Infinity",
+                                      "1E-6176",
+                                      "0.1",
+                                      "0.10",
+                                      "1E+6111",
+                                      "9.999999999999999999999999999999999E+6144",
+                                      "1E+400",
+                                      "1E-400",
+                                      "9223372036854775807.5",
+                                      "9223372036854775808",
+                                      "-9223372036854775808.0",
+                                      "9007199254740993",
+                                      "9007199254740992.5",
+                                      "0.1000000000000000055511151231257827",
+                                      "0.1000000000000000055511151231257828",
+                                      "2.5",
+                                      "2.500",
+                                      "18014398509481984.25",
+                                      "0.9999999999999999999999999999999999",
+                                      "1.000000000000000000000000000000001"};
     struct decimal d = decimal_from_int64(0);
     switch (chance_below(c, 5)) {
     case 0: (void) decimal_from_text(odd[chance_below(c, sizeof(odd) / sizeof(odd[0]))], &d); return d;
@@ -85,7 +127,8 @@ static struct decimal random_decimal(struct chance *c) {
     case 2: {
         unsigned __int128 coefficient = (unsigned __int128) chance_next(c) << 64 | chance_next(c);
         coefficient = (coefficient >> chance_below(c, 128)) % (DECIMAL_COEFFICIENT_MAX + 1);
-        int exponent = chance_below(c, 2) ? (int) chance_below(c, 70) - 35 : (int) chance_below(c, 12288) - DECIMAL_BIAS;
+        int exponent =
+            chance_below(c, 2) ? (int) chance_below(c, 70) - 35 : (int) chance_below(c, 12288) - DECIMAL_BIAS;
         return decimal_pack(chance_below(c, 2), coefficient, exponent);
     }
     default: return random_near_decimal(c);
@@ -172,8 +215,9 @@ static void random_fields(struct chance *c, struct bbuild *b, int fields, int de
 }
 
 void random_elem(struct chance *c, struct bbuild *b, struct slice name, int depth) {
-    static const uint8_t types[] = {B_STRING, B_STRING, B_SYMBOL,    B_BINARY, B_UNDEFINED,  B_OBJECT_ID, B_BOOL,    B_DATE,   B_NULL,
-                                    B_REGEX,  B_CODE,   B_TIMESTAMP, B_MIN_KEY, B_MAX_KEY,   B_DBPOINTER, B_CODE_SCOPE};
+    static const uint8_t types[] = {B_STRING,  B_STRING,  B_SYMBOL,    B_BINARY,    B_UNDEFINED, B_OBJECT_ID,
+                                    B_BOOL,    B_DATE,    B_NULL,      B_REGEX,     B_CODE,      B_TIMESTAMP,
+                                    B_MIN_KEY, B_MAX_KEY, B_DBPOINTER, B_CODE_SCOPE};
     uint64_t pick = chance_below(c, 10);
     if (pick < 4) {
         bbuild_number(b, name, random_number(c));

@@ -17,7 +17,8 @@ static struct slice make_key(struct arena *arena, const struct run_shape *shape,
     return (struct slice){p, shape->prefix_len + own};
 }
 
-static void make_entry(struct run *r, struct slice key, uint64_t seq, const struct run_shape *shape, struct chance *chance) {
+static void make_entry(struct run *r, struct slice key, uint64_t seq, const struct run_shape *shape,
+                       struct chance *chance) {
     struct entry *e = &r->entries[r->count++];
     uint64_t dice = chance_below(chance, 10);
     *e = (struct entry){.key = key, .seq = seq, .kind = dice == 0 ? ENTRY_DELETE : dice == 1 ? ENTRY_ADD : ENTRY_PUT};
@@ -66,8 +67,8 @@ size_t run_search(const struct run *r, struct slice key, uint64_t seq) {
     return lo;
 }
 
-status run_write(const struct run *r, struct store *store, const struct mem *mem, const struct run_shape *shape, uint64_t id,
-                 struct segment_meta *meta, struct err *err) {
+status run_write(const struct run *r, struct store *store, const struct mem *mem, const struct run_shape *shape,
+                 uint64_t id, struct segment_meta *meta, struct err *err) {
     struct segment_opts opts = {shape->leaf_len, shape->compression, shape->filter_bits};
     struct segment_writer *w;
     TRY(segment_writer_new(store, mem, &opts, id, 1, &w, err));

@@ -10,12 +10,12 @@
 /* What a run looks like. */
 struct run_shape {
     const char *name;
-    size_t key_count;      /* distinct keys */
-    size_t key_len_max;    /* after the prefix */
-    size_t prefix_len;     /* shared by all keys */
+    size_t key_count;   /* distinct keys */
+    size_t key_len_max; /* after the prefix */
+    size_t prefix_len;  /* shared by all keys */
     size_t value_len_max;
-    size_t version_max;    /* versions of one key */
-    unsigned alphabet;     /* distinct bytes in keys: few make long common parts */
+    size_t version_max; /* versions of one key */
+    unsigned alphabet;  /* distinct bytes in keys: few make long common parts */
     uint32_t leaf_len;
     enum compression compression;
     uint32_t filter_bits;
@@ -32,8 +32,8 @@ void run_release(struct run *r);
 /* The first entry >= (key, seq); count when there is none. */
 size_t run_search(const struct run *r, struct slice key, uint64_t seq);
 
-status run_write(const struct run *r, struct store *store, const struct mem *mem, const struct run_shape *shape, uint64_t id,
-                 struct segment_meta *meta, struct err *err);
+status run_write(const struct run *r, struct store *store, const struct mem *mem, const struct run_shape *shape,
+                 uint64_t id, struct segment_meta *meta, struct err *err);
 
 /* A store in memory. */
 struct test_store {

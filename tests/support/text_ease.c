@@ -67,7 +67,9 @@ void text_ease_commit(struct kv_txn *txn) {
     cr_assert_eq(kv_commit(txn, KV_SYNC, &err), ST_OK, "%s", err.text);
 }
 
-struct slice text_ease_locator(uint64_t id, uint8_t bytes[9]) { return slice_of(bytes, ordered_put(bytes, id)); }
+struct slice text_ease_locator(uint64_t id, uint8_t bytes[9]) {
+    return slice_of(bytes, ordered_put(bytes, id));
+}
 
 uint64_t text_ease_id(struct slice locator) {
     uint64_t id = 0;
@@ -75,12 +77,14 @@ uint64_t text_ease_id(struct slice locator) {
     return id;
 }
 
-static status write_record(struct text_ease *t, struct kv_txn *txn, struct slice locator, struct bdoc doc, struct err *err) {
+static status write_record(struct text_ease *t, struct kv_txn *txn, struct slice locator, struct bdoc doc,
+                           struct err *err) {
     struct buf key;
     buf_init(&key, mem_default());
     key_append_prefix(&key, t->ix.collection_id, 0);
     (void) buf_append_slice(&key, locator);
-    status st = doc.p != NULL ? kv_put(txn, buf_slice(&key), slice_of(doc.p, doc.len), err) : kv_delete(txn, buf_slice(&key), err);
+    status st = doc.p != NULL ? kv_put(txn, buf_slice(&key), slice_of(doc.p, doc.len), err)
+                              : kv_delete(txn, buf_slice(&key), err);
     buf_release(&key);
     return st;
 }
@@ -90,7 +94,8 @@ void text_ease_record(struct text_ease *t, struct kv_txn *txn, uint64_t id, stru
     cr_assert_eq(write_record(t, txn, text_ease_locator(id, bytes), doc, NULL), ST_OK);
 }
 
-status text_ease_write(struct text_ease *t, struct kv_txn *txn, uint64_t id, struct bdoc old_doc, struct bdoc new_doc, const struct mem *mem, struct err *err) {
+status text_ease_write(struct text_ease *t, struct kv_txn *txn, uint64_t id, struct bdoc old_doc, struct bdoc new_doc,
+                       const struct mem *mem, struct err *err) {
     uint8_t bytes[9];
     struct slice locator = text_ease_locator(id, bytes);
     struct arena scratch;
@@ -108,14 +113,18 @@ void text_ease_put(struct text_ease *t, uint64_t id, struct bdoc old_doc, struct
     text_ease_commit(txn);
 }
 
-struct text_query *text_ease_query(struct text_ease *t, const char *search, bool case_sensitive, bool diacritic_sensitive, struct arena *arena) {
+struct text_query *text_ease_query(struct text_ease *t, const char *search, bool case_sensitive,
+                                   bool diacritic_sensitive, struct arena *arena) {
     struct text_query *q = NULL;
     struct err err = ERR_INIT;
-    cr_assert_eq(text_query_parse(&t->ix, slice_str(search), SLICE_NONE, case_sensitive, diacritic_sensitive, arena, &q, &err), ST_OK, "%s", err.text);
+    cr_assert_eq(text_query_parse(&t->ix, slice_str(search), SLICE_NONE, case_sensitive, diacritic_sensitive, arena, &q,
+                                  &err),
+                 ST_OK, "%s", err.text);
     return q;
 }
 
-size_t text_ease_search(struct text_ease *t, struct kv_txn *txn, const struct text_query *q, bool ranked, uint64_t limit, struct ease_hit *out, size_t max) {
+size_t text_ease_search(struct text_ease *t, struct kv_txn *txn, const struct text_query *q, bool ranked,
+                        uint64_t limit, struct ease_hit *out, size_t max) {
     struct text_search_opts opts = {.ranked = ranked, .with_score = true, .limit = limit};
     struct text_search *s = NULL;
     struct text_hit hit;
@@ -146,12 +155,16 @@ const char *text_ease_find(struct text_ease *t, const char *search, bool case_se
     struct arena arena;
     struct kv_txn *txn = text_ease_begin(t);
     arena_init(&arena, mem_default());
-    size_t n = text_ease_search(t, txn, text_ease_query(t, search, case_sensitive, diacritic_sensitive, &arena), false, 0, hits, 256), at = 0;
+    size_t n = text_ease_search(t, txn, text_ease_query(t, search, case_sensitive, diacritic_sensitive, &arena), false,
+                                0, hits, 256),
+           at = 0;
     arena_release(&arena);
     kv_abort(txn);
     qsort(hits, n, sizeof(hits[0]), compare_ids);
     text[0] = 0;
-    for (size_t i = 0; i < n; i++) at += (size_t) snprintf(text + at, sizeof(text) - at, i > 0 ? " %llu" : "%llu", (unsigned long long) hits[i].id);
+    for (size_t i = 0; i < n; i++)
+        at +=
+            (size_t) snprintf(text + at, sizeof(text) - at, i > 0 ? " %llu" : "%llu", (unsigned long long) hits[i].id);
     return text;
 }
 
@@ -180,7 +193,8 @@ size_t text_ease_check(struct text_ease *t, struct kv_txn *txn) {
     for (status st = kv_first(cursor, &err); st == ST_OK; st = kv_next(cursor, &err)) {
         struct slice key = kv_cursor_key(cursor);
         cr_assert_eq(kv_cursor_value(cursor, &value, &err), ST_OK);
-        status added = text_checker_add(c, slice_of(key.p + lo.len, key.len - lo.len), (struct bdoc){value.p, (uint32_t) value.len}, &err);
+        status added = text_checker_add(c, slice_of(key.p + lo.len, key.len - lo.len),
+                                        (struct bdoc){value.p, (uint32_t) value.len}, &err);
         cr_assert_eq(added, ST_OK, "%s", err.text);
     }
     kv_cursor_close(cursor);
@@ -199,7 +213,7 @@ uint64_t text_ease_count(struct text_ease *t, int kind) {
     buf_init(&lo, mem_default());
     buf_init(&hi, mem_default());
     text_key(&t->ix, &lo, (enum text_kind) kind);
-    text_key(&t->ix, &hi, (enum text_kind) (kind + 1));
+    text_key(&t->ix, &hi, (enum text_kind)(kind + 1));
     struct kv_bounds bounds = {buf_slice(&lo), buf_slice(&hi)};
     cr_assert_eq(kv_cursor_open(txn, &bounds, &cursor, NULL), ST_OK);
     for (status st = kv_first(cursor, NULL); st == ST_OK; st = kv_next(cursor, NULL)) n++;

@@ -23,7 +23,8 @@ void text_ease_close(struct text_ease *t);
 struct kv_txn *text_ease_begin(struct text_ease *t);
 void text_ease_commit(struct kv_txn *txn);
 /* One document's change, record and postings; p NULL: none. */
-status text_ease_write(struct text_ease *t, struct kv_txn *txn, uint64_t id, struct bdoc old_doc, struct bdoc new_doc, const struct mem *mem, struct err *err);
+status text_ease_write(struct text_ease *t, struct kv_txn *txn, uint64_t id, struct bdoc old_doc, struct bdoc new_doc,
+                       const struct mem *mem, struct err *err);
 /* The record alone, as if it stood there before the index. */
 void text_ease_record(struct text_ease *t, struct kv_txn *txn, uint64_t id, struct bdoc doc);
 /* In a transaction of its own. */
@@ -32,10 +33,15 @@ void text_ease_put(struct text_ease *t, uint64_t id, struct bdoc old_doc, struct
 struct slice text_ease_locator(uint64_t id, uint8_t bytes[9]);
 uint64_t text_ease_id(struct slice locator);
 
-struct ease_hit { uint64_t id; double score; };
-struct text_query *text_ease_query(struct text_ease *t, const char *search, bool case_sensitive, bool diacritic_sensitive, struct arena *arena);
+struct ease_hit {
+    uint64_t id;
+    double score;
+};
+struct text_query *text_ease_query(struct text_ease *t, const char *search, bool case_sensitive,
+                                   bool diacritic_sensitive, struct arena *arena);
 /* All hits, as search gives them: how many. */
-size_t text_ease_search(struct text_ease *t, struct kv_txn *txn, const struct text_query *q, bool ranked, uint64_t limit, struct ease_hit *out, size_t max);
+size_t text_ease_search(struct text_ease *t, struct kv_txn *txn, const struct text_query *q, bool ranked,
+                        uint64_t limit, struct ease_hit *out, size_t max);
 /* Ids of the hits of a search in ascending order, as "1 2 3". */
 const char *text_ease_find(struct text_ease *t, const char *search, bool case_sensitive, bool diacritic_sensitive);
 

@@ -23,8 +23,10 @@ static bool is_name(struct slice name, const char *wanted) {
 status text_language_parse(struct slice name, enum text_language *out, struct err *err) {
     if (is_name(name, "none")) *out = TEXT_LANGUAGE_NONE;
     else if (is_name(name, "english") || is_name(name, "en")) *out = TEXT_LANGUAGE_ENGLISH;
-    else return RAISE_CODE(err, CODE_TextLanguage, "unsupported language: \"%.*s\" for text index version 3 (supported: \"english\", \"none\")", (int) (name.len < 64 ? name.len : 64),
-                           (const char *) name.p);
+    else
+        return RAISE_CODE(err, CODE_TextLanguage,
+                          "unsupported language: \"%.*s\" for text index version 3 (supported: \"english\", \"none\")",
+                          (int) (name.len < 64 ? name.len : 64), (const char *) name.p);
     return ST_OK;
 }
 
@@ -116,11 +118,23 @@ static status stem_word(struct analyzer *a, struct slice *term, struct err *err)
 
 /* Does the code point separate words? */
 static bool is_delimiter(const struct analyzer *a, int32_t c) {
-    if (c < 0x80) return !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (c == '\'' && a->language == TEXT_LANGUAGE_ENGLISH));
+    if (c < 0x80)
+        return !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+                 (c == '\'' && a->language == TEXT_LANGUAGE_ENGLISH));
     switch (utf8proc_category(c)) {
-    case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT: case UTF8PROC_CATEGORY_LM: case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN: case UTF8PROC_CATEGORY_MC: case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND: case UTF8PROC_CATEGORY_NL: case UTF8PROC_CATEGORY_NO: case UTF8PROC_CATEGORY_PC: case UTF8PROC_CATEGORY_CO:
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_NO:
+    case UTF8PROC_CATEGORY_PC:
+    case UTF8PROC_CATEGORY_CO:
     case UTF8PROC_CATEGORY_CF: return false;
     case UTF8PROC_CATEGORY_SO: return c < 0x3000; /* the pictographs beyond are words of their own */
     default: return true;
@@ -129,7 +143,8 @@ static bool is_delimiter(const struct analyzer *a, int32_t c) {
 
 /* Scripts written without spaces. */
 static bool is_unspaced(int32_t c) {
-    return (c >= 0x3040 && c <= 0x30ff) || (c >= 0x3400 && c <= 0x4dbf) || (c >= 0x4e00 && c <= 0x9fff) || (c >= 0xf900 && c <= 0xfaff) || (c >= 0x20000 && c <= 0x3ffff);
+    return (c >= 0x3040 && c <= 0x30ff) || (c >= 0x3400 && c <= 0x4dbf) || (c >= 0x4e00 && c <= 0x9fff) ||
+        (c >= 0xf900 && c <= 0xfaff) || (c >= 0x20000 && c <= 0x3ffff);
 }
 
 /* The code point at p and how many bytes it takes; an invalid byte is a delimiter of one. */
@@ -188,7 +203,8 @@ static struct slice cut_term(struct slice term) {
 static bool is_stop_word(struct slice term) {
     uint8_t lower[STOP_WORD_LEN_MAX];
     if (term.len > sizeof(lower)) return false;
-    for (size_t i = 0; i < term.len; i++) lower[i] = term.p[i] >= 'A' && term.p[i] <= 'Z' ? term.p[i] | 0x20 : term.p[i];
+    for (size_t i = 0; i < term.len; i++)
+        lower[i] = term.p[i] >= 'A' && term.p[i] <= 'Z' ? term.p[i] | 0x20 : term.p[i];
     return stop_word_english(slice_of(lower, term.len));
 }
 

@@ -46,7 +46,9 @@ void analyzers_release(struct analyzers *set);
 status analyzers_get(struct analyzers *set, enum text_language language, struct analyzer **out, struct err *err);
 
 /* Calls `visit` for each term; `raw` is the word as it stands in the text (of a bigram: its first character's place). Stops at a failure and returns it. */
-status analyzer_terms(struct analyzer *a, struct slice text, status (*visit)(void *ctx, struct slice term, struct slice raw, struct err *err), void *ctx, struct err *err);
+status analyzer_terms(struct analyzer *a, struct slice text,
+                      status (*visit)(void *ctx, struct slice term, struct slice raw, struct err *err), void *ctx,
+                      struct err *err);
 
 /* The text folded as the analyser folds words, delimiters kept: for finding phrases. Appends to out. */
 status analyzer_fold(const struct analyzer *a, struct slice text, struct buf *out, struct err *err);

@@ -58,7 +58,8 @@ static void release(struct text_builder *b) {
     mem_delete(b->mem, b);
 }
 
-status text_builder_new(const struct text_index *ix, struct kv_txn *snapshot, const struct mem *mem, size_t memory_max, struct text_builder **out, struct err *err) {
+status text_builder_new(const struct text_index *ix, struct kv_txn *snapshot, const struct mem *mem, size_t memory_max,
+                        struct text_builder **out, struct err *err) {
     struct text_builder *b = mem_new(mem, struct text_builder);
     if (b == NULL) return RAISE(err, ST_NOMEM, "no memory to build a text index");
     b->ix = *ix;

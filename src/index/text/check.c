@@ -35,8 +35,9 @@ struct text_checker {
     struct buf key, hi;
 };
 
-status text_checker_new(const struct text_index *ix, struct kv_txn *txn, const struct mem *mem, void (*found)(void *ctx, const char *text), void *ctx,
-                        struct text_checker **out, struct err *err) {
+status text_checker_new(const struct text_index *ix, struct kv_txn *txn, const struct mem *mem,
+                        void (*found)(void *ctx, const char *text), void *ctx, struct text_checker **out,
+                        struct err *err) {
     struct text_checker *c = mem_new(mem, struct text_checker);
     if (c == NULL) return RAISE(err, ST_NOMEM, "no memory to check a text index");
     *c = (struct text_checker){.ix = *ix, .txn = txn, .mem = mem, .found = found, .ctx = ctx};
@@ -61,18 +62,21 @@ void text_checker_abort(struct text_checker *c) {
 
 static status no_memory(struct err *err) { return RAISE(err, ST_NOMEM, "no memory to check a text index"); }
 
-static int name_len(const struct text_checker *c) { return (int) (c->ix.spec->name.len < 100 ? c->ix.spec->name.len : 100); }
+static int name_len(const struct text_checker *c) {
+    return (int) (c->ix.spec->name.len < 100 ? c->ix.spec->name.len : 100);
+}
 
 static void report(struct text_checker *c, const char *what, uint64_t number) {
     char text[256];
-    (void) snprintf(text, sizeof(text), "text index '%.*s': %s (document number %llu)", name_len(c), (const char *) c->ix.spec->name.p, what, (unsigned long long) number);
+    (void) snprintf(text, sizeof(text), "text index '%.*s': %s (document number %llu)", name_len(c),
+                    (const char *) c->ix.spec->name.p, what, (unsigned long long) number);
     c->found(c->ctx, text);
 }
 
 static void report_counts(struct text_checker *c, const char *what, uint64_t count, uint64_t expected) {
     char text[256];
-    (void) snprintf(text, sizeof(text), "text index '%.*s': %s: %llu, %llu expected", name_len(c), (const char *) c->ix.spec->name.p, what, (unsigned long long) count,
-                    (unsigned long long) expected);
+    (void) snprintf(text, sizeof(text), "text index '%.*s': %s: %llu, %llu expected", name_len(c),
+                    (const char *) c->ix.spec->name.p, what, (unsigned long long) count, (unsigned long long) expected);
     c->found(c->ctx, text);
 }
 
@@ -134,7 +138,8 @@ static status check_way_back(struct text_checker *c, struct slice locator, uint6
     if (c->key.failed) return no_memory(err);
     status st = kv_get(c->txn, buf_slice(&c->key), &v, err);
     if (status_failed(st)) return st;
-    if (st != ST_OK || !slice_equal(v.bytes, locator)) report(c, "the number does not lead back to its document", number);
+    if (st != ST_OK || !slice_equal(v.bytes, locator))
+        report(c, "the number does not lead back to its document", number);
     kv_value_release(&v);
     return ST_OK;
 }
@@ -163,13 +168,15 @@ status text_checker_add(struct text_checker *c, struct slice locator, struct bdo
     if (terms.count == 0) report(c, "a document without words is in the index", number);
     TRY(append_number(c, &c->live, number, err));
     c->posting_count += terms.count;
-    for (uint32_t i = 0; i < terms.count; i++) c->posting_sum += hash_posting(terms.terms[i].term, number, terms.terms[i].score);
+    for (uint32_t i = 0; i < terms.count; i++)
+        c->posting_sum += hash_posting(terms.terms[i].term, number, terms.terms[i].score);
     return ST_OK;
 }
 
 /* ---- entries ---- */
 
-typedef status (*entry_visit)(struct text_checker *c, struct slice key, size_t prefix_len, struct slice value, struct err *err);
+typedef status (*entry_visit)(struct text_checker *c, struct slice key, size_t prefix_len, struct slice value,
+                              struct err *err);
 
 static status walk(struct text_checker *c, enum text_kind kind, entry_visit visit, uint64_t *count, struct err *err) {
     struct kv_cursor *cursor = NULL;
@@ -191,7 +198,8 @@ static status walk(struct text_checker *c, enum text_kind kind, entry_visit visi
 }
 
 /* Kind 01: a document's, or one that is told dead by its locator's number. */
-static status visit_locator(struct text_checker *c, struct slice key, size_t prefix_len, struct slice value, struct err *err) {
+static status visit_locator(struct text_checker *c, struct slice key, size_t prefix_len, struct slice value,
+                            struct err *err) {
     uint64_t number;
     (void) value;
     TRY(text_key_read_number(key, prefix_len, &number, err));
@@ -201,7 +209,8 @@ static status visit_locator(struct text_checker *c, struct slice key, size_t pre
 }
 
 /* Kind 02 */
-static status visit_number(struct text_checker *c, struct slice key, size_t prefix_len, struct slice value, struct err *err) {
+static status visit_number(struct text_checker *c, struct slice key, size_t prefix_len, struct slice value,
+                           struct err *err) {
     uint64_t number;
     (void) c;
     (void) key;
@@ -210,7 +219,8 @@ static status visit_number(struct text_checker *c, struct slice key, size_t pref
 }
 
 /* Kind 04 */
-static status visit_mark(struct text_checker *c, struct slice key, size_t prefix_len, struct slice value, struct err *err) {
+static status visit_mark(struct text_checker *c, struct slice key, size_t prefix_len, struct slice value,
+                         struct err *err) {
     uint64_t number;
     (void) value;
     TRY(text_key_read_number(key, prefix_len, &number, err));
@@ -219,7 +229,8 @@ static status visit_mark(struct text_checker *c, struct slice key, size_t prefix
 }
 
 /* Kind 03 */
-static status visit_block(struct text_checker *c, struct slice key, size_t prefix_len, struct slice value, struct err *err) {
+static status visit_block(struct text_checker *c, struct slice key, size_t prefix_len, struct slice value,
+                          struct err *err) {
     struct slice term;
     struct block_head head;
     uint64_t first;
@@ -264,8 +275,10 @@ static status check_entries(struct text_checker *c, struct err *err) {
     TRY(walk(c, TEXT_MARK, visit_mark, &count, err));
     sort_numbers(&c->dead);
     TRY(walk(c, TEXT_POSTING, visit_block, &count, err));
-    if (c->seen_count != c->posting_count) report_counts(c, "its postings are not as many as its documents give", c->seen_count, c->posting_count);
-    else if (c->seen_sum != c->posting_sum) report_counts(c, "its postings are not those that its documents give", c->seen_count, c->posting_count);
+    if (c->seen_count != c->posting_count)
+        report_counts(c, "its postings are not as many as its documents give", c->seen_count, c->posting_count);
+    else if (c->seen_sum != c->posting_sum)
+        report_counts(c, "its postings are not those that its documents give", c->seen_count, c->posting_count);
     return ST_OK;
 }
 

@@ -17,9 +17,12 @@
 #include "index/text/postings.h"
 
 #define STATE_FORMAT 1
-#define MARKS_MAX 16384      /* dropped by one pass */
+#define MARKS_MAX 16384 /* dropped by one pass */
 
-static const struct consolidate_limits usual_limits = {.step_blocks = 4000, .step_locators = 4000, .marks_min = 1000, .numbers_min = 1000};
+static const struct consolidate_limits usual_limits = {.step_blocks = 4000,
+                                                       .step_locators = 4000,
+                                                       .marks_min = 1000,
+                                                       .numbers_min = 1000};
 
 enum phase { PHASE_IDLE, PHASE_FOLDING, PHASE_SWEEPING, PHASE_COUNT };
 
@@ -42,9 +45,9 @@ struct step {
     struct buf term;
     struct posting *pending;
     size_t pending_count, pending_cap;
-    uint32_t taken;            /* blocks that went into pending */
-    bool is_changed;           /* one of them lost a posting */
-    struct slice *taken_keys;  /* in the arena */
+    uint32_t taken;           /* blocks that went into pending */
+    bool is_changed;          /* one of them lost a posting */
+    struct slice *taken_keys; /* in the arena */
     size_t taken_cap;
     struct arena arena;
     struct err *err;
@@ -64,7 +67,8 @@ static status read_state(struct step *s) {
     const uint8_t *p = v.bytes.p, *end = p + v.bytes.len;
     uint64_t n = 0, number = 0, delta = 0;
     size_t used = 0;
-    bool ok = v.bytes.len > 2 && p[0] == STATE_FORMAT && p[1] < PHASE_COUNT && (used = varint_get(p + 2, end, &n)) != 0 && n <= MARKS_MAX;
+    bool ok = v.bytes.len > 2 && p[0] == STATE_FORMAT && p[1] < PHASE_COUNT &&
+        (used = varint_get(p + 2, end, &n)) != 0 && n <= MARKS_MAX;
     if (ok) {
         s->state.phase = (enum phase) p[1];
         p += 2 + used;
@@ -89,7 +93,8 @@ static status write_state(struct step *s) {
     (void) buf_append_u8(&s->value, STATE_FORMAT);
     (void) buf_append_u8(&s->value, (uint8_t) s->state.phase);
     (void) buf_append_varint(&s->value, s->state.dead_count);
-    for (size_t i = 0; i < s->state.dead_count; i++) (void) buf_append_varint(&s->value, s->state.dead[i] - (i > 0 ? s->state.dead[i - 1] : 0));
+    for (size_t i = 0; i < s->state.dead_count; i++)
+        (void) buf_append_varint(&s->value, s->state.dead[i] - (i > 0 ? s->state.dead[i - 1] : 0));
     (void) buf_append_varint(&s->value, s->state.last_number);
     (void) buf_append_varint(&s->value, s->state.this_number);
     (void) buf_append_slice(&s->value, buf_slice(&s->state.position));
@@ -138,7 +143,8 @@ static int compare_numbers(const void *x, const void *y) {
 }
 
 static bool is_dead(const struct step *s, uint64_t number) {
-    return s->state.dead_count != 0 && bsearch(&number, s->state.dead, s->state.dead_count, sizeof(number), compare_numbers) != NULL;
+    return s->state.dead_count != 0 &&
+        bsearch(&number, s->state.dead, s->state.dead_count, sizeof(number), compare_numbers) != NULL;
 }
 
 /* Is one of the range dead? */
@@ -185,7 +191,8 @@ static status take_block(struct step *s, struct slice key, const struct block_he
     void *pending = s->pending, *keys = s->taken_keys;
     bool is_full = head->count >= BLOCK_FULL * 3 / 4;
     if (is_full && !has_dead(s, head->first, head->last)) return end_run(s); /* it stays */
-    if (!mem_grow(s->mem, &pending, &s->pending_cap, s->pending_count + head->count, sizeof(*s->pending))) return no_memory(s);
+    if (!mem_grow(s->mem, &pending, &s->pending_cap, s->pending_count + head->count, sizeof(*s->pending)))
+        return no_memory(s);
     s->pending = pending;
     if (!mem_grow(s->mem, &keys, &s->taken_cap, s->taken + 1, sizeof(*s->taken_keys))) return no_memory(s);
     s->taken_keys = keys;
@@ -294,7 +301,9 @@ static status sweep(struct step *s) {
     }
     bool ended = st == ST_END;
     buf_clear(&s->state.position);
-    if (st == ST_OK && !buf_append(&s->state.position, kv_cursor_key(c).p + prefix_len, kv_cursor_key(c).len - prefix_len)) st = no_memory(s);
+    if (st == ST_OK &&
+        !buf_append(&s->state.position, kv_cursor_key(c).p + prefix_len, kv_cursor_key(c).len - prefix_len))
+        st = no_memory(s);
     kv_cursor_close(c);
     if (status_failed(st) || !ended) return st;
     s->state.phase = PHASE_IDLE;
@@ -326,7 +335,8 @@ static status choose_phase(struct step *s) {
     }
     TRY(list_dead(s));
     TRY(greatest_number(s, &number));
-    uint64_t marks_min = s->limits->marks_min + s->state.last_number / 32, numbers_min = s->limits->numbers_min + s->state.last_number / 4;
+    uint64_t marks_min = s->limits->marks_min + s->state.last_number / 32,
+             numbers_min = s->limits->numbers_min + s->state.last_number / 4;
     if (marks_min > MARKS_MAX) marks_min = MARKS_MAX;
     if (s->state.dead_count < marks_min && number < s->state.last_number + numbers_min) return ST_END;
     s->state.phase = PHASE_FOLDING;
@@ -360,7 +370,8 @@ static void release(struct step *s) {
     arena_release(&s->arena);
 }
 
-status text_consolidate_step(const struct text_index *ix, const struct mem *mem, const struct consolidate_limits *limits, bool *more, struct err *err) {
+status text_consolidate_step(const struct text_index *ix, const struct mem *mem,
+                             const struct consolidate_limits *limits, bool *more, struct err *err) {
     struct step s = {.ix = ix, .limits = limits, .mem = mem, .err = err};
     *more = false;
     buf_init(&s.key, mem);
@@ -385,4 +396,6 @@ status text_consolidate_step(const struct text_index *ix, const struct mem *mem,
     return ST_OK;
 }
 
-status text_consolidate(const struct text_index *ix, const struct mem *mem, bool *more, struct err *err) { return text_consolidate_step(ix, mem, &usual_limits, more, err); }
+status text_consolidate(const struct text_index *ix, const struct mem *mem, bool *more, struct err *err) {
+    return text_consolidate_step(ix, mem, &usual_limits, more, err);
+}

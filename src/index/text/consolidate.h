@@ -13,6 +13,7 @@ struct consolidate_limits {
 };
 
 /* text_consolidate with other bounds. */
-status text_consolidate_step(const struct text_index *ix, const struct mem *mem, const struct consolidate_limits *limits, bool *more, struct err *err);
+status text_consolidate_step(const struct text_index *ix, const struct mem *mem,
+                             const struct consolidate_limits *limits, bool *more, struct err *err);
 
 #endif

@@ -50,17 +50,20 @@ void text_key_sequence(const struct text_index *ix, struct buf *key) { text_key(
 
 status text_key_read_number(struct slice key, size_t prefix_len, uint64_t *number, struct err *err) {
     uint64_t v = 0;
-    if (key.len <= prefix_len || ordered_get(key.p + prefix_len, key.p + key.len, &v) != key.len - prefix_len || v == 0 || v == UINT64_MAX)
+    if (key.len <= prefix_len || ordered_get(key.p + prefix_len, key.p + key.len, &v) != key.len - prefix_len ||
+        v == 0 || v == UINT64_MAX)
         return RAISE(err, ST_CORRUPT, "a text index has a key without a number");
     *number = v;
     return ST_OK;
 }
 
 status text_value_read_number(struct slice value, uint64_t *number, struct err *err) {
-    return value.len != 0 ? text_key_read_number(value, 0, number, err) : RAISE(err, ST_CORRUPT, "a text index has a locator without a number");
+    return value.len != 0 ? text_key_read_number(value, 0, number, err)
+                          : RAISE(err, ST_CORRUPT, "a text index has a locator without a number");
 }
 
-status text_key_read_posting(const struct text_index *ix, struct slice key, struct slice *term, uint64_t *first, struct err *err) {
+status text_key_read_posting(const struct text_index *ix, struct slice key, struct slice *term, uint64_t *first,
+                             struct err *err) {
     uint8_t prefix[2 * ORDERED_LEN_MAX];
     size_t at = ordered_put(prefix, ix->collection_id);
     at += ordered_put(prefix + at, ix->index_id) + 1;
@@ -122,7 +125,9 @@ status block_encode(const struct posting *postings, uint32_t n, struct buf *out,
     return out->failed ? RAISE(err, ST_NOMEM, "no memory for a block of postings") : ST_OK;
 }
 
-static status damaged(struct err *err, const char *what) { return RAISE(err, ST_CORRUPT, "a block of postings is damaged: %s", what); }
+static status damaged(struct err *err, const char *what) {
+    return RAISE(err, ST_CORRUPT, "a block of postings is damaged: %s", what);
+}
 
 status block_read_head(struct slice value, uint64_t first, struct block_head *out, struct err *err) {
     const uint8_t *p = value.p, *end = p + value.len;
@@ -133,9 +138,11 @@ status block_read_head(struct slice value, uint64_t first, struct block_head *ou
         memcpy(&head.score_max, p + 1, 8);
     } else {
         if (value.len == 0 || *p++ != BLOCK_SEVERAL) return damaged(err, "unknown format");
-        if ((used = varint_get(p, end, &count)) == 0 || count < 2 || count > BLOCK_COUNT_MAX) return damaged(err, "count");
+        if ((used = varint_get(p, end, &count)) == 0 || count < 2 || count > BLOCK_COUNT_MAX)
+            return damaged(err, "count");
         p += used;
-        if ((used = varint_get(p, end, &range)) == 0 || range >= UINT64_MAX - first || range < count - 1) return damaged(err, "range");
+        if ((used = varint_get(p, end, &range)) == 0 || range >= UINT64_MAX - first || range < count - 1)
+            return damaged(err, "range");
         p += used;
         /* count - 1 numbers, the table's length, a score or an index each: what is decoded is bounded by what is there */
         if (end - p < 8 || (uint64_t) (end - p) - 8 < 2 * count) return damaged(err, "too short");
@@ -149,12 +156,14 @@ status block_read_head(struct slice value, uint64_t first, struct block_head *ou
     return ST_OK;
 }
 
-static status decode_scores(const struct block_head *head, const uint8_t *p, const uint8_t *end, struct posting *out, struct err *err) {
+static status decode_scores(const struct block_head *head, const uint8_t *p, const uint8_t *end, struct posting *out,
+                            struct err *err) {
     uint64_t distinct;
     size_t used = varint_get(p, end, &distinct);
     if (used == 0 || distinct > DISTINCT_MAX) return damaged(err, "table of scores");
     p += used;
-    if ((uint64_t) (end - p) != (distinct == 0 ? (uint64_t) head->count * 8 : distinct * 8 + head->count)) return damaged(err, "scores");
+    if ((uint64_t) (end - p) != (distinct == 0 ? (uint64_t) head->count * 8 : distinct * 8 + head->count))
+        return damaged(err, "scores");
     for (uint32_t i = 0; i < head->count; i++) {
         const uint8_t *at = p + (size_t) i * 8;
         if (distinct != 0) {
@@ -163,7 +172,8 @@ static status decode_scores(const struct block_head *head, const uint8_t *p, con
             at = p + (size_t) idx * 8;
         }
         memcpy(&out[i].score, at, 8);
-        if (!(out[i].score >= 0 && out[i].score <= head->score_max)) return damaged(err, "a score above the block's best");
+        if (!(out[i].score >= 0 && out[i].score <= head->score_max))
+            return damaged(err, "a score above the block's best");
     }
     return ST_OK;
 }

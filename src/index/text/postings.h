@@ -24,7 +24,15 @@
 #include "base/err.h"
 #include "index/text/text.h"
 
-enum text_kind { TEXT_LOCATOR = 1, TEXT_NUMBER = 2, TEXT_POSTING = 3, TEXT_MARK = 4, TEXT_STATE = 5, TEXT_STALE = 6, TEXT_KIND_END = 7 };
+enum text_kind {
+    TEXT_LOCATOR = 1,
+    TEXT_NUMBER = 2,
+    TEXT_POSTING = 3,
+    TEXT_MARK = 4,
+    TEXT_STATE = 5,
+    TEXT_STALE = 6,
+    TEXT_KIND_END = 7
+};
 
 #define BLOCK_FULL 256 /* postings in a full block */
 
@@ -44,7 +52,7 @@ struct block_head {
 void text_key(const struct text_index *ix, struct buf *key, enum text_kind kind);
 void text_key_number(const struct text_index *ix, struct buf *key, enum text_kind kind, uint64_t number);
 void text_key_locator(const struct text_index *ix, struct buf *key, struct slice locator);
-void text_key_term(const struct text_index *ix, struct buf *key, struct slice term);                    /* the prefix of a term's blocks */
+void text_key_term(const struct text_index *ix, struct buf *key, struct slice term); /* the prefix of a term's blocks */
 void text_key_posting(const struct text_index *ix, struct buf *key, struct slice term, uint64_t first);
 /* Where the index's numbers come from. */
 void text_key_sequence(const struct text_index *ix, struct buf *key);
@@ -54,7 +62,8 @@ status text_key_read_number(struct slice key, size_t prefix_len, uint64_t *numbe
 /* Reads the value of a kind 02 entry. */
 status text_value_read_number(struct slice value, uint64_t *number, struct err *err);
 /* Splits the key of a posting block: term and first number. */
-status text_key_read_posting(const struct text_index *ix, struct slice key, struct slice *term, uint64_t *first, struct err *err);
+status text_key_read_posting(const struct text_index *ix, struct slice key, struct slice *term, uint64_t *first,
+                             struct err *err);
 
 /* Appends a block of n > 0 postings in ascending order. */
 status block_encode(const struct posting *postings, uint32_t n, struct buf *out, struct err *err);

@@ -93,11 +93,12 @@ static status parse(struct parser *p, struct slice s, struct err *err) {
     return ST_OK;
 }
 
-status text_query_parse(const struct text_index *ix, struct slice search, struct slice language, bool case_sensitive, bool diacritic_sensitive, struct arena *arena,
-                        struct text_query **out, struct err *err) {
+status text_query_parse(const struct text_index *ix, struct slice search, struct slice language, bool case_sensitive,
+                        bool diacritic_sensitive, struct arena *arena, struct text_query **out, struct err *err) {
     struct text_query *q = arena_new(arena, struct text_query);
     if (q == NULL) return RAISE(err, ST_NOMEM, "no memory for a text query");
-    if (language.len == 0) language = ix->spec->default_language.len != 0 ? ix->spec->default_language : SLICE_LIT("english");
+    if (language.len == 0)
+        language = ix->spec->default_language.len != 0 ? ix->spec->default_language : SLICE_LIT("english");
     TRY(text_language_parse(language, &q->language, err));
     q->mem = arena->mem;
     q->case_sensitive = case_sensitive;
@@ -154,8 +155,10 @@ static status check_text(void *ctx, const struct doc_text *text, struct err *err
     if (q->phrases.count + q->negated_phrases.count == 0) return ST_OK;
     buf_clear(&c->text);
     TRY(analyzer_fold(analyzer, text->text, &c->text, err));
-    for (uint32_t i = 0; i < q->phrases.count; i++) c->phrase_found[i] = c->phrase_found[i] || contains(&c->text, q->phrases.items[i]);
-    for (uint32_t i = 0; i < q->negated_phrases.count; i++) c->found_negated = c->found_negated || contains(&c->text, q->negated_phrases.items[i]);
+    for (uint32_t i = 0; i < q->phrases.count; i++)
+        c->phrase_found[i] = c->phrase_found[i] || contains(&c->text, q->phrases.items[i]);
+    for (uint32_t i = 0; i < q->negated_phrases.count; i++)
+        c->found_negated = c->found_negated || contains(&c->text, q->negated_phrases.items[i]);
     return ST_OK;
 }
 
@@ -165,8 +168,12 @@ void query_analyzers_init(const struct text_query *q, const struct mem *mem, str
     out->keep_diacritics = q->diacritic_sensitive;
 }
 
-status query_check_document(const struct text_index *ix, const struct text_query *q, struct bdoc doc, struct analyzers *folding, struct arena *scratch, bool *matches, struct err *err) {
-    struct check c = {.q = q, .folding = folding, .found_word = !query_is_sensitive(q), .phrase_found = arena_array(scratch, bool, q->phrases.count + 1)};
+status query_check_document(const struct text_index *ix, const struct text_query *q, struct bdoc doc,
+                            struct analyzers *folding, struct arena *scratch, bool *matches, struct err *err) {
+    struct check c = {.q = q,
+                      .folding = folding,
+                      .found_word = !query_is_sensitive(q),
+                      .phrase_found = arena_array(scratch, bool, q->phrases.count + 1)};
     if (c.phrase_found == NULL) return RAISE(err, ST_NOMEM, "no memory to check a document");
     buf_init(&c.text, scratch->mem);
     status st = doc_texts(ix->spec, doc, check_text, &c, err);
@@ -177,7 +184,8 @@ status query_check_document(const struct text_index *ix, const struct text_query
     return ST_OK;
 }
 
-status text_query_matches(const struct text_index *ix, const struct text_query *q, struct bdoc doc, struct arena *scratch, bool *matches, double *score, struct err *err) {
+status text_query_matches(const struct text_index *ix, const struct text_query *q, struct bdoc doc,
+                          struct arena *scratch, bool *matches, double *score, struct err *err) {
     struct doc_terms terms = {0};
     struct analyzers plain, folding;
     analyzers_init(&plain, scratch->mem);
@@ -191,7 +199,8 @@ status text_query_matches(const struct text_index *ix, const struct text_query *
         candidate = candidate || t != NULL;
         if (t != NULL) *score += t->score;
     }
-    for (uint32_t i = 0; i < q->negated.count && !query_is_sensitive(q) && st == ST_OK; i++) candidate = candidate && doc_terms_find(&terms, q->negated.items[i]) == NULL;
+    for (uint32_t i = 0; i < q->negated.count && !query_is_sensitive(q) && st == ST_OK; i++)
+        candidate = candidate && doc_terms_find(&terms, q->negated.items[i]) == NULL;
     if (st == ST_OK && candidate) st = query_check_document(ix, q, doc, &folding, scratch, matches, err);
     analyzers_release(&plain);
     analyzers_release(&folding);

@@ -21,7 +21,9 @@ static status read_language(const struct texts *t, struct bdoc doc, enum text_la
     struct bval v = bdoc_get(doc, t->language_field);
     if (v.type == B_MISSING) return ST_OK;
     if (v.type != B_STRING)
-        return RAISE_CODE(t->err, CODE_LanguageType, "found language override field '%.*s' in document with non-string type", (int) (t->language_field.len < 200 ? t->language_field.len : 200),
+        return RAISE_CODE(t->err, CODE_LanguageType,
+                          "found language override field '%.*s' in document with non-string type",
+                          (int) (t->language_field.len < 200 ? t->language_field.len : 200),
                           (const char *) t->language_field.p);
     return text_language_parse(bval_string(v), language, t->err);
 }
@@ -31,17 +33,20 @@ static status visit_text(const struct texts *t, struct bval v, int32_t weight, e
     return t->visit(t->ctx, &text, t->err);
 }
 
-static status walk_path(const struct texts *t, struct bdoc doc, const struct text_field *field, uint32_t at, enum text_language language);
+static status walk_path(const struct texts *t, struct bdoc doc, const struct text_field *field, uint32_t at,
+                        enum text_language language);
 
 /* A value at the path's part `at`: the strings at its end, the documents on the way. */
-static status walk_value(const struct texts *t, struct bval v, const struct text_field *field, uint32_t at, enum text_language language) {
+static status walk_value(const struct texts *t, struct bval v, const struct text_field *field, uint32_t at,
+                         enum text_language language) {
     bool is_end = at + 1 == field->path.part_count;
     if (is_end && v.type == B_STRING) return visit_text(t, v, field->weight, language);
     if (!is_end && v.type == B_DOCUMENT) return walk_path(t, bval_doc(v), field, at + 1, language);
     return ST_OK;
 }
 
-static status walk_path(const struct texts *t, struct bdoc doc, const struct text_field *field, uint32_t at, enum text_language language) {
+static status walk_path(const struct texts *t, struct bdoc doc, const struct text_field *field, uint32_t at,
+                        enum text_language language) {
     TRY(read_language(t, doc, &language));
     struct bval v = bdoc_get(doc, field->path.parts[at].name);
     if (v.type != B_ARRAY) return walk_value(t, v, field, at, language);
@@ -70,7 +75,8 @@ static int32_t weight_at(const struct index_spec *spec, const struct place *plac
     return 1;
 }
 
-static status walk_all(const struct texts *t, struct bdoc doc, bool is_array, const struct place *above, enum text_language language) {
+static status walk_all(const struct texts *t, struct bdoc doc, bool is_array, const struct place *above,
+                       enum text_language language) {
     struct biter it = biter_of(doc);
     struct belem e;
     if (!is_array) TRY(read_language(t, doc, &language));
@@ -79,13 +85,15 @@ static status walk_all(const struct texts *t, struct bdoc doc, bool is_array, co
         const struct place *place = is_array ? above : &below;
         if (!is_array && slice_equal(e.name, t->language_field)) continue;
         if (e.value.type == B_STRING) TRY(visit_text(t, e.value, weight_at(t->spec, place), language));
-        if (e.value.type == B_DOCUMENT || e.value.type == B_ARRAY) TRY(walk_all(t, bval_doc(e.value), e.value.type == B_ARRAY, place, language));
+        if (e.value.type == B_DOCUMENT || e.value.type == B_ARRAY)
+            TRY(walk_all(t, bval_doc(e.value), e.value.type == B_ARRAY, place, language));
     }
     return ST_OK;
 }
 
 status doc_texts(const struct index_spec *spec, struct bdoc doc, doc_text_visitor *visit, void *ctx, struct err *err) {
-    struct texts t = {spec, spec->language_override.len != 0 ? spec->language_override : SLICE_LIT("language"), visit, ctx, err};
+    struct texts t = {spec, spec->language_override.len != 0 ? spec->language_override : SLICE_LIT("language"), visit,
+                      ctx, err};
     enum text_language language = TEXT_LANGUAGE_ENGLISH;
     if (spec->default_language.len != 0) TRY(text_language_parse(spec->default_language, &language, err));
     if (spec->text_all_fields) return walk_all(&t, doc, false, NULL, language);
@@ -103,7 +111,7 @@ struct entry {
     double score;          /* over all values so far */
     uint32_t value_number; /* of which count, freq, exp and the chain are */
     uint32_t count;
-    uint32_t next;         /* in the value's chain */
+    uint32_t next; /* in the value's chain */
     double freq, exp;
 };
 
@@ -112,9 +120,9 @@ struct adder {
     struct arena *arena;
     struct analyzers *analyzers;
     struct entry *entries;
-    uint32_t *table;                     /* entry + 1, 0: empty */
-    uint32_t count, cap;                 /* the table has twice the cap */
-    uint32_t value_number, value_terms;  /* of the value being read */
+    uint32_t *table;                    /* entry + 1, 0: empty */
+    uint32_t count, cap;                /* the table has twice the cap */
+    uint32_t value_number, value_terms; /* of the value being read */
     uint32_t value_first;
 };
 
@@ -208,7 +216,8 @@ static int compare_terms(const void *x, const void *y) {
     return slice_compare(a->term, b->term);
 }
 
-status doc_terms_of(const struct index_spec *spec, struct bdoc doc, struct analyzers *analyzers, struct arena *arena, struct doc_terms *out, struct err *err) {
+status doc_terms_of(const struct index_spec *spec, struct bdoc doc, struct analyzers *analyzers, struct arena *arena,
+                    struct doc_terms *out, struct err *err) {
     struct adder a = {.arena = arena, .analyzers = analyzers};
     TRY(doc_texts(spec, doc, add_text, &a, err));
     *out = (struct doc_terms){0};

@@ -35,7 +35,8 @@ typedef status doc_text_visitor(void *ctx, const struct doc_text *text, struct e
 status doc_texts(const struct index_spec *spec, struct bdoc doc, doc_text_visitor *visit, void *ctx, struct err *err);
 
 /* Everything in the arena. */
-status doc_terms_of(const struct index_spec *spec, struct bdoc doc, struct analyzers *analyzers, struct arena *arena, struct doc_terms *out, struct err *err);
+status doc_terms_of(const struct index_spec *spec, struct bdoc doc, struct analyzers *analyzers, struct arena *arena,
+                    struct doc_terms *out, struct err *err);
 
 /* NULL when the term is not among them. */
 const struct term_score *doc_terms_find(const struct doc_terms *t, struct slice term);

@@ -23,29 +23,31 @@ struct text_search {
     struct text_search_opts opts;
     uint32_t stream_count, negated_count;
     struct stream *streams, *negated;
-    struct kv_cursor *marks;   /* delete marks, ascending */
-    uint64_t mark;             /* the least mark >= the last number asked for; UINT64_MAX: none */
+    struct kv_cursor *marks; /* delete marks, ascending */
+    uint64_t mark;           /* the least mark >= the last number asked for; UINT64_MAX: none */
     size_t mark_prefix_len;
-    bool is_stale;             /* T1: a number must be its locator's */
-    uint64_t next_number;      /* everything below was seen */
-    uint64_t range_end;        /* unranked: the decoded range being read, inclusive; 0: none */
-    struct hit *hits;          /* ranked: the heap, then the sorted hits */
+    bool is_stale;        /* T1: a number must be its locator's */
+    uint64_t next_number; /* everything below was seen */
+    uint64_t range_end;   /* unranked: the decoded range being read, inclusive; 0: none */
+    struct hit *hits;     /* ranked: the heap, then the sorted hits */
     size_t hit_count, hit_cap, hit_at;
     bool is_ranked_done;
     struct buf key;
     struct kv_value locator;
-    struct analyzers folding;  /* for documents that must be looked at */
+    struct analyzers folding; /* for documents that must be looked at */
     struct arena scratch;
 };
 
 /* ---- opening ---- */
 
-static status open_streams(struct text_search *s, const struct slice_list *terms, struct stream **out, uint32_t *count, struct err *err) {
+static status open_streams(struct text_search *s, const struct slice_list *terms, struct stream **out, uint32_t *count,
+                           struct err *err) {
     if (terms->count == 0) return ST_OK;
     *out = mem_zalloc(s->mem, terms->count * sizeof(**out));
     if (*out == NULL) return RAISE(err, ST_NOMEM, "no memory for a text search");
     *count = terms->count;
-    for (uint32_t i = 0; i < terms->count; i++) TRY(stream_open(&(*out)[i], &s->ix, s->txn, terms->items[i], s->mem, err));
+    for (uint32_t i = 0; i < terms->count; i++)
+        TRY(stream_open(&(*out)[i], &s->ix, s->txn, terms->items[i], s->mem, err));
     return ST_OK;
 }
 
@@ -80,8 +82,9 @@ static status read_stale_flag(struct text_search *s, struct err *err) {
     return status_failed(st) ? st : ST_OK;
 }
 
-status text_search_open(const struct text_index *ix, struct kv_txn *txn, const struct text_query *q, const struct text_search_opts *opts, const struct mem *mem,
-                        struct text_search **out, struct err *err) {
+status text_search_open(const struct text_index *ix, struct kv_txn *txn, const struct text_query *q,
+                        const struct text_search_opts *opts, const struct mem *mem, struct text_search **out,
+                        struct err *err) {
     status st = ST_OK;
     struct text_search *s = mem_new(mem, struct text_search);
     if (s == NULL) return RAISE(err, ST_NOMEM, "no memory for a text search");
@@ -95,7 +98,8 @@ status text_search_open(const struct text_index *ix, struct kv_txn *txn, const s
     query_analyzers_init(q, mem, &s->folding);
     TRY_OUT(open_streams(s, &q->terms, &s->streams, &s->stream_count, err));
     /* a negated word written in another way excludes nothing when case or diacritics count: the document tells */
-    if (s->stream_count != 0 && !query_is_sensitive(q)) TRY_OUT(open_streams(s, &q->negated, &s->negated, &s->negated_count, err));
+    if (s->stream_count != 0 && !query_is_sensitive(q))
+        TRY_OUT(open_streams(s, &q->negated, &s->negated, &s->negated_count, err));
     TRY_OUT(open_marks(s, err));
     TRY_OUT(read_stale_flag(s, err));
     *out = s;
@@ -241,13 +245,15 @@ static bool take_number(struct text_search *s, uint64_t hi, struct hit *out) {
     uint64_t least = UINT64_MAX;
     for (uint32_t i = 0; i < s->stream_count; i++) {
         struct stream *t = &s->streams[i];
-        if (!t->is_done && t->is_decoded && t->at < t->count && t->postings[t->at].number < least) least = t->postings[t->at].number;
+        if (!t->is_done && t->is_decoded && t->at < t->count && t->postings[t->at].number < least)
+            least = t->postings[t->at].number;
     }
     if (least > hi || least == UINT64_MAX) return false;
     *out = (struct hit){least, 0};
     for (uint32_t i = 0; i < s->stream_count; i++) {
         struct stream *t = &s->streams[i];
-        if (!t->is_done && t->is_decoded && t->at < t->count && t->postings[t->at].number == least) out->score += t->postings[t->at++].score;
+        if (!t->is_done && t->is_decoded && t->at < t->count && t->postings[t->at].number == least)
+            out->score += t->postings[t->at++].score;
     }
     return true;
 }
@@ -255,7 +261,9 @@ static bool take_number(struct text_search *s, uint64_t hi, struct hit *out) {
 /* ---- ranked ---- */
 
 /* Worse: a lower score, or the same and a greater number. */
-static bool is_worse(const struct hit *a, const struct hit *b) { return a->score != b->score ? a->score < b->score : a->number > b->number; }
+static bool is_worse(const struct hit *a, const struct hit *b) {
+    return a->score != b->score ? a->score < b->score : a->number > b->number;
+}
 
 static void sift_down(struct hit *heap, size_t n, size_t at) {
     for (;;) {
@@ -288,7 +296,8 @@ static status keep_hit(struct text_search *s, struct hit h, struct err *err) {
         return ST_OK;
     }
     void *hits = s->hits;
-    if (!mem_grow(s->mem, &hits, &s->hit_cap, s->hit_count + 1, sizeof(*s->hits))) return RAISE(err, ST_NOMEM, "no memory for the hits of a text search");
+    if (!mem_grow(s->mem, &hits, &s->hit_cap, s->hit_count + 1, sizeof(*s->hits)))
+        return RAISE(err, ST_NOMEM, "no memory for the hits of a text search");
     s->hits = hits;
     s->hits[s->hit_count] = h;
     sift_up(s->hits, s->hit_count++);
@@ -364,7 +373,8 @@ status text_search_next(struct text_search *s, struct text_hit *hit, struct err 
 
 /* ---- estimate ---- */
 
-status text_estimate(const struct text_index *ix, struct kv_txn *txn, const struct text_query *q, uint64_t *documents, struct err *err) {
+status text_estimate(const struct text_index *ix, struct kv_txn *txn, const struct text_query *q, uint64_t *documents,
+                     struct err *err) {
     struct buf lo, hi;
     status st = ST_OK;
     *documents = 0;

@@ -8,7 +8,8 @@
 static status read_entry(struct stream *s, status st, struct err *err);
 static status load_group(struct stream *s, struct err *err);
 
-status stream_open(struct stream *s, const struct text_index *ix, struct kv_txn *txn, struct slice term, const struct mem *mem, struct err *err) {
+status stream_open(struct stream *s, const struct text_index *ix, struct kv_txn *txn, struct slice term,
+                   const struct mem *mem, struct err *err) {
     struct buf lo, hi;
     *s = (struct stream){.mem = mem};
     buf_init(&s->bytes, mem);
@@ -76,12 +77,14 @@ static status take_block(struct stream *s, struct err *err) {
     if (s->is_rested) TRY(borrow_again(s, err));
     const struct block_head *head = &s->entry;
     void *blocks = s->blocks;
-    if (!mem_grow(s->mem, &blocks, &s->block_cap, s->block_count + 1, sizeof(*s->blocks))) return RAISE(err, ST_NOMEM, "no memory for a text search");
+    if (!mem_grow(s->mem, &blocks, &s->block_cap, s->block_count + 1, sizeof(*s->blocks)))
+        return RAISE(err, ST_NOMEM, "no memory for a text search");
     s->blocks = blocks;
     struct stream_block *b = &s->blocks[s->block_count++];
     b->head = *head;
     b->rest_at = s->bytes.len;
-    if (head->rest.len != 0 && !buf_append_slice(&s->bytes, head->rest)) return RAISE(err, ST_NOMEM, "no memory for a text search");
+    if (head->rest.len != 0 && !buf_append_slice(&s->bytes, head->rest))
+        return RAISE(err, ST_NOMEM, "no memory for a text search");
     s->count += head->count;
     if (head->last > s->last) s->last = head->last;
     if (head->score_max > s->score_max) s->score_max = head->score_max;
@@ -115,7 +118,8 @@ static int compare_postings(const void *x, const void *y) {
 static status decode_group(struct stream *s, struct err *err) {
     void *postings = s->postings;
     uint32_t at = 0;
-    if (!mem_grow(s->mem, &postings, &s->posting_cap, s->count, sizeof(*s->postings))) return RAISE(err, ST_NOMEM, "no memory for a text search");
+    if (!mem_grow(s->mem, &postings, &s->posting_cap, s->count, sizeof(*s->postings)))
+        return RAISE(err, ST_NOMEM, "no memory for a text search");
     s->postings = postings;
     for (size_t i = 0; i < s->block_count; i++) {
         struct block_head head = s->blocks[i].head;

@@ -14,24 +14,25 @@ struct stream {
     struct kv_cursor *cursor;
     const struct mem *mem;
     size_t prefix_len;
-    bool has_entry;           /* the cursor stands on a block that is not in the group: */
-    struct block_head entry;  /* its head, its bytes lent by the cursor */
-    bool is_rested;           /* not any more */
-    bool is_done;             /* no group */
-    uint64_t first, last;     /* of the group */
+    bool has_entry;          /* the cursor stands on a block that is not in the group: */
+    struct block_head entry; /* its head, its bytes lent by the cursor */
+    bool is_rested;          /* not any more */
+    bool is_done;            /* no group */
+    uint64_t first, last;    /* of the group */
     double score_max;
-    uint32_t count;           /* postings in the group */
+    uint32_t count; /* postings in the group */
     struct stream_block *blocks;
     size_t block_count, block_cap;
     struct buf bytes;
     bool is_decoded;
     struct posting *postings;
     size_t posting_cap;
-    uint32_t at;              /* in postings: the next one */
+    uint32_t at; /* in postings: the next one */
     uint64_t keys_examined;
 };
 
-status stream_open(struct stream *s, const struct text_index *ix, struct kv_txn *txn, struct slice term, const struct mem *mem, struct err *err);
+status stream_open(struct stream *s, const struct text_index *ix, struct kv_txn *txn, struct slice term,
+                   const struct mem *mem, struct err *err);
 void stream_close(struct stream *s);
 /* kv_cursor_rest */
 void stream_rest(struct stream *s);

@@ -15,12 +15,18 @@ struct write {
 
 static status no_memory(struct write *w) { return RAISE(w->err, ST_NOMEM, "no memory to write to a text index"); }
 
-static status put(struct write *w, struct slice value) { return w->key.failed ? no_memory(w) : kv_put(w->txn, buf_slice(&w->key), value, w->err); }
+static status put(struct write *w, struct slice value) {
+    return w->key.failed ? no_memory(w) : kv_put(w->txn, buf_slice(&w->key), value, w->err);
+}
 
 /* What stands under a number is nobody else's: there is nothing to conflict with, and looking for it would cost as much as writing. */
-static status put_own(struct write *w, struct slice value) { return w->key.failed ? no_memory(w) : kv_put_blind(w->txn, buf_slice(&w->key), value, w->err); }
+static status put_own(struct write *w, struct slice value) {
+    return w->key.failed ? no_memory(w) : kv_put_blind(w->txn, buf_slice(&w->key), value, w->err);
+}
 
-static status del(struct write *w) { return w->key.failed ? no_memory(w) : kv_delete(w->txn, buf_slice(&w->key), w->err); }
+static status del(struct write *w) {
+    return w->key.failed ? no_memory(w) : kv_delete(w->txn, buf_slice(&w->key), w->err);
+}
 
 /* ---- did the indexed text change at all? ---- */
 
@@ -134,7 +140,8 @@ static status write_change(struct write *w, struct slice locator, struct bdoc ol
     return new_doc.p != NULL ? add_document(w, locator, new_doc) : ST_OK;
 }
 
-status text_write(const struct text_index *ix, struct kv_txn *txn, struct slice locator, struct bdoc old_doc, struct bdoc new_doc, struct arena *scratch, struct err *err) {
+status text_write(const struct text_index *ix, struct kv_txn *txn, struct slice locator, struct bdoc old_doc,
+                  struct bdoc new_doc, struct arena *scratch, struct err *err) {
     struct write w = {.ix = ix, .txn = txn, .scratch = scratch, .err = err};
     analyzers_init(&w.analyzers, scratch->mem);
     buf_init(&w.key, scratch->mem);

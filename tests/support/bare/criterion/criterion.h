@@ -51,7 +51,8 @@ struct criterion_test_params {
     void *params;
     size_t length;
 };
-#define cr_make_param_array(type, array, length_, ...) ((struct criterion_test_params){sizeof(type), (array), (length_)})
+#define cr_make_param_array(type, array, length_, ...)                                                                 \
+    ((struct criterion_test_params){sizeof(type), (array), (length_)})
 #define ParameterizedTestParameters(suite_, name_) static struct criterion_test_params suite_##_##name_##_params(void)
 #define ParameterizedTest(param, suite_, name_, ...)                                                                   \
     static void suite_##_##name_##_each(param);                                                                        \
@@ -62,7 +63,8 @@ struct criterion_test_params {
     static void suite_##_##name_##_each(param)
 
 #define bare_fail(what, ...)                                                                                           \
-    (fprintf(stderr, "%s:%d: failed: %s ", __FILE__, __LINE__, what), fprintf(stderr, " " __VA_ARGS__), fprintf(stderr, "\n"), abort())
+    (fprintf(stderr, "%s:%d: failed: %s ", __FILE__, __LINE__, what), fprintf(stderr, " " __VA_ARGS__),                \
+     fprintf(stderr, "\n"), abort())
 
 #define cr_assert(condition, ...) ((condition) ? (void) 0 : (void) bare_fail(#condition, __VA_ARGS__))
 #define cr_assert_not(condition, ...) cr_assert(!(condition), __VA_ARGS__)
