@@ -56,7 +56,7 @@ int main (int argc, char **argv) {
     lsm_cursor_close (cursor);
 
     /* Two transactions write the same key: the second is refused. */
-    lsm_txn_t *first, *second;
+    lsm_txn_t *first = NULL, *second = NULL;
     if (!lsm_txn_begin (db, false, &first, &error) || !lsm_txn_begin (db, false, &second, &error)) fail (&error);
     if (!lsm_txn_put (first, "owner", 5, "ann", 3, &error)) fail (&error);
     if (lsm_txn_put (second, "owner", 5, "bob", 3, &error) || error.code != LSM_CONFLICT) return 1;
