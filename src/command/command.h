@@ -6,6 +6,7 @@
 #define ELMO_COMMAND_COMMAND_H
 
 #include "bson/build.h"
+#include "command/client.h"
 #include "command/cursors.h"
 #include "doc/op.h"
 
@@ -21,27 +22,65 @@ struct command_env {
     void (*storage_stat)(void *ctx, struct storage_stat *out);
     void *storage_ctx;
     const char *version;
+    struct service service;
+    struct sessions *sessions; /* doc/session.h */
+    struct users *users;       /* command/auth.h: users and their roles, cached */
+};
+
+/* Documents that came beside the body (OP_MSG sections of kind 1), checked. They stand for the body's array `name`. */
+struct command_sequence {
+    struct slice name;
+    struct slice bytes; /* documents end to end */
+    uint32_t count;
 };
 
 /* One running command. */
 struct command_call {
     struct command_env *env;
+    struct client *client;
     struct op *op;
     const struct command *command;
+    const struct command_sequence *sequences;
+    size_t sequence_count;
     struct slice db; /* the database's name */
     struct bdoc body;
     struct bbuild *reply; /* the command appends its fields; `ok` is added after it */
 };
 
 enum command_flag {
-    COMMAND_WRITES = 1u << 0, /* refused on a read-only database */
+    COMMAND_WRITES = 1u << 0,     /* refused on a read-only database */
+    COMMAND_ADMIN_ONLY = 1u << 1, /* only against the database "admin": 13 Unauthorized elsewhere, as MongoDB answers */
+    COMMAND_IN_TXN = 1u << 2,     /* may run inside a transaction; others are refused there with 263 */
+    COMMAND_RETRYABLE = 1u << 3,  /* takes a txnNumber without a transaction */
+    COMMAND_UNLOGGED = 1u << 4,   /* its body may hold secrets: not shown by currentOp or the log */
+    COMMAND_API_V1 = 1u << 5,     /* part of MongoDB's Stable API 1: others are refused under apiStrict (323) */
+    COMMAND_NO_SESSION = 1u << 6, /* ignores lsid (hello and its kin) */
+};
+
+/* Whom a command is for: the roles on its database any of which suffices (root always does), or one of the last three. 0, which a row that says nothing
+ * gets, is root alone. */
+enum command_access {
+    ACCESS_BY_READ = 1u << 0,
+    ACCESS_BY_WRITE = 1u << 1, /* readWrite */
+    ACCESS_BY_DB_ADMIN = 1u << 2,
+    ACCESS_BY_USER_ADMIN = 1u << 3,
+    ACCESS_READERS = ACCESS_BY_READ | ACCESS_BY_WRITE,
+    ACCESS_KEEPERS = ACCESS_BY_WRITE | ACCESS_BY_DB_ADMIN,
+    ACCESS_ANYBODY = 1u << 8,   /* logged in or not: hello, saslStart, ... */
+    ACCESS_LOGGED_IN = 1u << 9, /* whoever is logged in, when somebody must be */
+    ACCESS_ASKS = 1u << 10,     /* as ACCESS_LOGGED_IN, and the command itself asks command_authorize for more */
 };
 
 struct command {
     const char *name;
     unsigned flags;
     status (*run)(struct command_call *call, struct err *err); /* NULL: known to MongoDB, not supported */
+    unsigned access;                                           /* enum command_access */
+    const char *help;                                          /* one line, for listCommands */
 };
+
+/* May this client do that to the database? ST_OK, or 13 Unauthorized in MongoDB's words. command_run asks by the command's row. (command/auth.c) */
+status command_authorize(const struct command_call *call, unsigned access, struct slice db, struct err *err);
 
 #define X(id) extern const struct command command_##id;
 #include "command/commands.def"

@@ -48,4 +48,5 @@ static status run(struct command_call *call, struct err *err) {
     return ST_OK;
 }
 
-const struct command command_count = {"count", 0, run};
+const struct command command_count = {
+    .name = "count", .flags = COMMAND_API_V1, .run = run, .access = ACCESS_READERS, .help = "Counts documents."};

@@ -77,4 +77,8 @@ static status run(struct command_call *call, struct err *err) {
     return create_collection(call->op, ns, err);
 }
 
-const struct command command_create = {"create", COMMAND_WRITES, run};
+const struct command command_create = {.name = "create",
+                                       .flags = COMMAND_WRITES | COMMAND_IN_TXN | COMMAND_API_V1,
+                                       .run = run,
+                                       .access = ACCESS_KEEPERS,
+                                       .help = "Creates a collection."};

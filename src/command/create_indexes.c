@@ -45,4 +45,8 @@ static status run(struct command_call *call, struct err *err) {
     return ST_OK;
 }
 
-const struct command command_create_indexes = {"createIndexes", COMMAND_WRITES, run};
+const struct command command_create_indexes = {.name = "createIndexes",
+                                               .flags = COMMAND_WRITES | COMMAND_IN_TXN | COMMAND_API_V1,
+                                               .run = run,
+                                               .access = ACCESS_KEEPERS,
+                                               .help = "Builds indexes."};

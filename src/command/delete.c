@@ -70,4 +70,8 @@ static status run(struct command_call *call, struct err *err) {
     return ST_OK;
 }
 
-const struct command command_delete = {"delete", COMMAND_WRITES, run};
+const struct command command_delete = {.name = "delete",
+                                       .flags = COMMAND_WRITES | COMMAND_IN_TXN | COMMAND_RETRYABLE | COMMAND_API_V1,
+                                       .run = run,
+                                       .access = ACCESS_BY_WRITE,
+                                       .help = "Deletes documents."};

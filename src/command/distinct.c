@@ -42,4 +42,8 @@ static status run(struct command_call *call, struct err *err) {
     return st;
 }
 
-const struct command command_distinct = {"distinct", 0, run};
+const struct command command_distinct = {.name = "distinct",
+                                         .flags = COMMAND_IN_TXN,
+                                         .run = run,
+                                         .access = ACCESS_READERS,
+                                         .help = "The distinct values of a field."};

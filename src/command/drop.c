@@ -42,4 +42,8 @@ static status run(struct command_call *call, struct err *err) {
     return ST_OK;
 }
 
-const struct command command_drop = {"drop", COMMAND_WRITES, run};
+const struct command command_drop = {.name = "drop",
+                                     .flags = COMMAND_WRITES | COMMAND_API_V1,
+                                     .run = run,
+                                     .access = ACCESS_KEEPERS,
+                                     .help = "Drops a collection."};

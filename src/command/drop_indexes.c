@@ -111,4 +111,8 @@ static status run(struct command_call *call, struct err *err) {
     return ST_OK;
 }
 
-const struct command command_drop_indexes = {"dropIndexes", COMMAND_WRITES, run};
+const struct command command_drop_indexes = {.name = "dropIndexes",
+                                             .flags = COMMAND_WRITES | COMMAND_API_V1,
+                                             .run = run,
+                                             .access = ACCESS_KEEPERS,
+                                             .help = "Drops indexes."};

@@ -91,4 +91,8 @@ static status run(struct command_call *call, struct err *err) {
     return ST_OK;
 }
 
-const struct command command_explain = {"explain", 0, run};
+const struct command command_explain = {.name = "explain",
+                                        .flags = COMMAND_API_V1,
+                                        .run = run,
+                                        .access = ACCESS_ASKS,
+                                        .help = "Tells how a command would be executed."};

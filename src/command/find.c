@@ -73,4 +73,8 @@ static status run(struct command_call *call, struct err *err) {
                         call->reply, err);
 }
 
-const struct command command_find = {"find", 0, run};
+const struct command command_find = {.name = "find",
+                                     .flags = COMMAND_IN_TXN | COMMAND_API_V1,
+                                     .run = run,
+                                     .access = ACCESS_READERS,
+                                     .help = "Finds documents."};

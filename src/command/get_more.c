@@ -34,4 +34,8 @@ static status run(struct command_call *call, struct err *err) {
                         false, call->reply, err);
 }
 
-const struct command command_get_more = {"getMore", 0, run};
+const struct command command_get_more = {.name = "getMore",
+                                         .flags = COMMAND_IN_TXN | COMMAND_API_V1,
+                                         .run = run,
+                                         .access = ACCESS_LOGGED_IN,
+                                         .help = "The next documents of a cursor."};

@@ -72,4 +72,8 @@ static status run(struct command_call *call, struct err *err) {
     return ST_OK;
 }
 
-const struct command command_insert = {"insert", COMMAND_WRITES, run};
+const struct command command_insert = {.name = "insert",
+                                       .flags = COMMAND_WRITES | COMMAND_IN_TXN | COMMAND_RETRYABLE | COMMAND_API_V1,
+                                       .run = run,
+                                       .access = ACCESS_BY_WRITE,
+                                       .help = "Inserts documents."};

@@ -40,4 +40,8 @@ static status run(struct command_call *call, struct err *err) {
     return ST_OK;
 }
 
-const struct command command_kill_cursors = {"killCursors", 0, run};
+const struct command command_kill_cursors = {.name = "killCursors",
+                                             .flags = COMMAND_IN_TXN | COMMAND_API_V1,
+                                             .run = run,
+                                             .access = ACCESS_LOGGED_IN,
+                                             .help = "Closes cursors."};

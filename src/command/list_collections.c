@@ -94,4 +94,8 @@ out:
     return st;
 }
 
-const struct command command_list_collections = {"listCollections", 0, run};
+const struct command command_list_collections = {.name = "listCollections",
+                                                 .flags = COMMAND_API_V1,
+                                                 .run = run,
+                                                 .access = ACCESS_READERS | ACCESS_BY_DB_ADMIN,
+                                                 .help = "Lists the collections of the database."};

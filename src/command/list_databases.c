@@ -86,4 +86,8 @@ static status run(struct command_call *call, struct err *err) {
     return st;
 }
 
-const struct command command_list_databases = {"listDatabases", 0, run};
+const struct command command_list_databases = {.name = "listDatabases",
+                                               .flags = COMMAND_ADMIN_ONLY | COMMAND_API_V1,
+                                               .run = run,
+                                               .access = ACCESS_LOGGED_IN,
+                                               .help = "Lists the databases."};

@@ -60,4 +60,8 @@ static status run(struct command_call *call, struct err *err) {
     return cursor_reply(call->env->cursors, call->op, cursor, "firstBatch", batch_size, false, call->reply, err);
 }
 
-const struct command command_list_indexes = {"listIndexes", 0, run};
+const struct command command_list_indexes = {.name = "listIndexes",
+                                             .flags = COMMAND_API_V1,
+                                             .run = run,
+                                             .access = ACCESS_READERS | ACCESS_BY_DB_ADMIN,
+                                             .help = "Lists the indexes of a collection."};

@@ -28,5 +28,9 @@ static status run_build_info(struct command_call *call, struct err *err) {
     return ST_OK;
 }
 
-const struct command command_ping = {"ping", 0, run_ping};
-const struct command command_build_info = {"buildInfo", 0, run_build_info};
+const struct command command_ping = {
+    .name = "ping", .flags = COMMAND_API_V1, .run = run_ping, .access = ACCESS_ANYBODY, .help = "Answers."};
+const struct command command_build_info = {.name = "buildInfo",
+                                           .run = run_build_info,
+                                           .access = ACCESS_ANYBODY,
+                                           .help = "The version and what it is built of."};

@@ -139,5 +139,11 @@ static status run_coll(struct command_call *call, struct err *err) {
     return st;
 }
 
-const struct command command_db_stats = {"dbStats", 0, run_db};
-const struct command command_coll_stats = {"collStats", 0, run_coll};
+const struct command command_db_stats = {.name = "dbStats",
+                                         .run = run_db,
+                                         .access = ACCESS_READERS | ACCESS_BY_DB_ADMIN,
+                                         .help = "Sizes of the database."};
+const struct command command_coll_stats = {.name = "collStats",
+                                           .run = run_coll,
+                                           .access = ACCESS_READERS | ACCESS_BY_DB_ADMIN,
+                                           .help = "Sizes of a collection."};

@@ -92,4 +92,8 @@ static status run(struct command_call *call, struct err *err) {
     return ST_OK;
 }
 
-const struct command command_update = {"update", COMMAND_WRITES, run};
+const struct command command_update = {.name = "update",
+                                       .flags = COMMAND_WRITES | COMMAND_IN_TXN | COMMAND_RETRYABLE | COMMAND_API_V1,
+                                       .run = run,
+                                       .access = ACCESS_BY_WRITE,
+                                       .help = "Updates documents."};

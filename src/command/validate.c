@@ -71,4 +71,7 @@ static status run(struct command_call *call, struct err *err) {
     return st;
 }
 
-const struct command command_validate = {"validate", 0, run};
+const struct command command_validate = {.name = "validate",
+                                         .run = run,
+                                         .access = ACCESS_BY_DB_ADMIN,
+                                         .help = "Checks a collection and its indexes against each other."};

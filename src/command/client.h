@@ -1,0 +1,100 @@
+/* One connection's context: who is logged in, what runs, and the service that all connections share. Behind elmo_client_t (include/elmo/client.h), and
+ * one of its own, trusted, behind every elmo_command_simple.
+ *
+ * C1  A client runs one command at a time; `running` is set from its beginning to its end, under service->lock.
+ * C2  Whoever wants to stop it (killOp, elmo_client_cancel, killSessions) sets running->stop under service->lock; the op's `cancelled` points to it.
+ * C3  Sessions, cursors and users belong to the database, not to a client: each is guarded by its own table. */
+#ifndef ELMO_COMMAND_CLIENT_H
+#define ELMO_COMMAND_CLIENT_H
+
+#include <stdatomic.h>
+
+#include "base/buf.h"
+#include "bson/value.h"
+#include "doc/op.h"
+#include "os/thread.h"
+
+struct command;
+struct command_env;
+struct session;   /* doc/session.h: transactions and retried writes of an lsid */
+struct principal; /* command/auth.h: the user and its roles; NULL: nobody logged in */
+struct auth_talk; /* command/auth.h: a SASL conversation under way */
+
+struct client {
+    struct command_env *env;
+    const struct mem *mem;
+    uint64_t id; /* connectionId; from 1 */
+    char remote[64];
+    char *tls_subject; /* NULL: none; owned */
+    bool is_local, is_trusted;
+    bool is_internal; /* elmo_command_simple's: not listed */
+    struct principal *principal;
+    struct auth_talk *talk;
+    struct buf app; /* the `client` document of its first hello (driver, os, application name), empty before */
+    uint64_t connected_at_ms;
+    struct running *running;    /* NULL between commands */
+    struct client *next, *prev; /* of service->clients, under service->lock */
+};
+
+/* A command that runs: what currentOp shows and killOp stops. Lives on its thread's stack. */
+struct running {
+    uint64_t op_id;
+    const struct command *command;
+    struct client *client;
+    struct slice db;
+    struct bdoc body; /* as it came; valid while it runs. Read only under service->lock */
+    uint64_t started_ns, started_at_ms;
+    atomic_bool stop;
+    int32_t stop_code; /* 11601, or what the stopper says */
+};
+
+/* What elmo_set_service was told, parsed; NULL pointers and len 0 where nothing was said. Immutable: replaced as a whole, reference-counted. */
+struct service_info {
+    atomic_uint ref_count;
+    struct arena arena;
+    struct bdoc told; /* the whole document */
+    struct slice host, replica_set;
+    bool auth;
+    struct bdoc compressors, argv, parsed;
+    int64_t max_connections;
+};
+
+enum opcounter {
+    OPCOUNT_INSERT,
+    OPCOUNT_QUERY,
+    OPCOUNT_UPDATE,
+    OPCOUNT_DELETE,
+    OPCOUNT_GETMORE,
+    OPCOUNT_COMMAND,
+    OPCOUNT_COUNT
+};
+
+#define LOG_LINES_MAX 1024
+
+/* One per open database; part of command_env. */
+struct service {
+    struct mutex lock; /* clients, running, info, lines */
+    struct client *clients;
+    uint64_t client_count, clients_created, next_client_id, next_op_id;
+    struct service_info *info; /* NULL: not served */
+    uint64_t opened_at_ms, opened_ns;
+    _Atomic uint64_t counters[OPCOUNT_COUNT];
+    _Atomic uint64_t asserts_user;
+    struct {
+        char *text;
+        bool is_warning;
+    } lines[LOG_LINES_MAX]; /* a ring */
+    uint64_t line_count;    /* ever */
+    uint8_t process_id[12]; /* an ObjectId, for hello's and electionId's fields */
+};
+
+status service_init(struct service *s, struct env *env, const struct mem *mem, struct err *err);
+void service_release(struct service *s, const struct mem *mem);
+/* The description in force, referenced (service_info_unref); NULL when there is none. */
+struct service_info *service_info_of(struct command_env *env);
+void service_info_unref(struct service_info *info, const struct mem *mem);
+
+/* Stops the op with this number: false when there is none. `code` goes to its caller (11601 Interrupted as a rule). */
+bool service_kill_op(struct command_env *env, uint64_t op_id, int32_t code);
+
+#endif
