@@ -70,7 +70,7 @@ ELMO_API void elmo_close (elmo_t *db);
 
 /* Runs a command as MongoDB's shell and drivers send them: {insert: "users", documents: [...]}. `reply` is the whole answer.
  * False when the command failed (`reply` then has ok: 0, errmsg, code, codeName); true also when single writes failed: look at writeErrors.
- * Commands: find getMore killCursors insert update delete count distinct create drop listCollections listDatabases createIndexes listIndexes
+ * Commands: find getMore killCursors insert update delete findAndModify count distinct create drop listCollections listDatabases createIndexes listIndexes
  * dropIndexes explain ping buildInfo dbStats collStats validate. Others: 115 when MongoDB has them, 59 when not. */
 ELMO_API bool elmo_command_simple (elmo_t *db, const char *db_name, const bson_t *command, bson_t *reply, bson_error_t *error);
 
@@ -103,6 +103,21 @@ ELMO_API bool elmo_collection_replace_one (elmo_collection_t *c, const bson_t *f
 /* Deletes the first, or every, document that matches. opts: hint. Reply: {deletedCount}. */
 ELMO_API bool elmo_collection_delete_one (elmo_collection_t *c, const bson_t *filter, const bson_t *opts, bson_t *reply, bson_error_t *error);
 ELMO_API bool elmo_collection_delete_many (elmo_collection_t *c, const bson_t *filter, const bson_t *opts, bson_t *reply, bson_error_t *error);
+
+/* Changes the first document that matches and tells it, in one step that no other writer comes between: a counter's next value, a queue's next job.
+ * opts, with the names of the command findAndModify:
+ *
+ *   update     document  operators or a replacement; this or `remove` must be there
+ *   remove     bool      delete it
+ *   sort       document  which of several is the first
+ *   fields     document  projection of the document that is told
+ *   new        bool      tell it as it is after the update (default false: as it was)
+ *   upsert     bool      insert one when none matches
+ *   hint, arrayFilters, bypassDocumentValidation
+ *
+ * Reply: {lastErrorObject: {n, updatedExisting, upserted}, value}; value is null when there is no document to tell.
+ * Errors: 9 (neither `update` nor `remove`, or both), and those of updates and finds. */
+ELMO_API bool elmo_collection_find_and_modify_with_opts (elmo_collection_t *c, const bson_t *query, const bson_t *opts, bson_t *reply, bson_error_t *error);
 
 /* Finds. Never NULL; errors, want of memory among them, come by elmo_cursor_error.
  * opts: projection, sort, skip, limit, hint (index name or key pattern), allowDiskUse; batchSize, singleBatch and noCursorTimeout are accepted and mean nothing here.

@@ -21,12 +21,12 @@ static const struct {
     {"collstats", "collStats"},
     {"dbstats", "dbStats"},
     {"deleteIndexes", "dropIndexes"},
+    {"findandmodify", "findAndModify"},
 };
 
 /* MongoDB 7.0's commands that elmo does not have (yet): told apart from misspellings. */
 static const char *const unsupported[] = {
-    "aggregate",        "findAndModify",
-    "findandmodify",    "mapReduce",
+    "aggregate",        "mapReduce",
     "dropDatabase",     "renameCollection",
     "collMod",          "hello",
     "isMaster",         "ismaster",

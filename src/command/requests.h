@@ -5,6 +5,7 @@
 #include "command/command.h"
 #include "command/fields.h"
 #include "query/find.h"
+#include "query/find_and_modify.h"
 #include "query/write.h"
 
 struct find_command {
@@ -30,6 +31,13 @@ status update_command_parse(const struct command_call *call, struct bdoc body, s
                             struct err *err);
 status delete_command_parse(const struct command_call *call, struct bdoc body, struct delete_request *req,
                             struct err *err);
+
+/* A findAndModify body, or (not is_body) the options of the typed function, which has collection and query as arguments. req->ns is the caller's to set. */
+status find_and_modify_parse(struct bdoc doc, bool is_body, struct slice *collection,
+                             struct find_and_modify_request *req, struct err *err);
+/* {lastErrorObject, value}. */
+void find_and_modify_append(struct bbuild *reply, const struct find_and_modify_request *req,
+                            const struct find_and_modify_result *result);
 
 /* {locale: "simple"}, {} and nothing pass; others are not supported. */
 status collation_check(struct bval collation, struct err *err);

@@ -2,7 +2,7 @@
 #include "query/modify.h"
 
 static struct find_request request_of(const struct modify *m, const struct write_batch *b, int64_t limit) {
-    return (struct find_request){.ns = b->ns, .filter = m->filter, .hint = m->hint, .limit = limit};
+    return (struct find_request){.ns = b->ns, .filter = m->filter, .sort = m->sort, .hint = m->hint, .limit = limit};
 }
 
 /* --- one document --- */
@@ -28,9 +28,11 @@ static status change_first(struct modify *m, struct write_batch *b, struct err *
     struct run run;
     struct row row;
     TRY(run_open(&run, m->op, &req, &(struct run_opts){.txn = b->txn}, err));
+    if (m->needs_score) run.query.needs_score = true;
     status st = run_next(&run, &row, err);
     if (st == ST_OK) {
         m->tally.matched = 1;
+        m->score = row.score;
         st = m->change(m, b, row.doc, err);
     } else if (st == ST_END) {
         st = ST_OK;
@@ -212,7 +214,7 @@ struct bval modify_id(struct bdoc filter, struct bval hint) {
 status modify_run(struct modify *m, struct write_batch *b, struct err *err) {
     m->tally = (struct tally){0};
     if (b->collection == NULL) return ST_OK;
-    struct bval id = modify_id(m->filter, m->hint);
+    struct bval id = m->sort.p == NULL ? modify_id(m->filter, m->hint) : BVAL_MISSING;
     if (id.type != B_MISSING) return change_by_id(m, b, id, err);
     if (!m->multi) return change_first(m, b, err);
     return m->op->session_txn != NULL ? change_gathered(m, b, err) : change_all(m, b, err);

@@ -17,6 +17,9 @@ struct modify {
     struct bdoc filter;
     struct bval hint;
     bool multi;
+    struct bdoc sort;       /* which of several is the one, when not multi; p NULL: any */
+    bool needs_score;       /* text scores are wanted */
+    double score;           /* of the document that change gets, when needed and not multi */
     struct matcher matcher; /* compiled filter, for matching anew */
     /* Changes one document that matches, in the batch, which counts it when it wrote. */
     status (*change)(struct modify *m, struct write_batch *b, struct bdoc doc, struct err *err);

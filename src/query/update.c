@@ -1,120 +1,22 @@
 /* update and replace, with upsert; see write.h. */
-#include "base/codes.h"
-#include "doc/db.h"
-#include "eval/update.h"
-#include "query/modify.h"
+#include "query/updating.h"
 
-struct updating {
-    struct modify modify;
+struct update_run {
+    struct updating updating;
     const struct update_request *req;
-    struct update *update;
-    struct write_paths paths; /* what it may touch; paths NULL: everything */
-    struct update_env env;
-    struct arena scratch;
-    struct buf buf, prepared;
 };
 
-/* --- one document --- */
-
-static status update_document(struct modify *m, struct write_batch *b, struct bdoc doc, struct err *err) {
-    struct updating *u = (struct updating *) m;
-    struct bdoc after;
-    bool changed;
-    arena_reset(&u->scratch);
-    buf_clear(&u->buf);
-    TRY(update_apply(u->update, doc, &u->env, &u->scratch, &u->buf, &after, &changed, err));
-    if (!changed) return ST_OK;
-    struct arena_mark mark = arena_mark(&m->op->arena);
-    TRY(collection_write(m->op, b->txn, b->collection, doc, after, u->paths.paths != NULL ? &u->paths : NULL, err));
-    arena_rewind(&m->op->arena, mark);
-    write_batch_count(b, doc.len + after.len);
-    m->tally.modified++;
-    return ST_OK;
-}
-
-static status upsert(struct updating *u, struct write_batch *b, uint32_t i, struct write_result *out, struct err *err) {
-    struct bdoc doc, prepared;
-    struct op *op = u->modify.op;
-    TRY(write_batch_begin(b, true, err));
-    arena_reset(&u->scratch);
-    buf_clear(&u->buf);
-    buf_clear(&u->prepared);
-    TRY(update_upsert(u->update, &u->modify.matcher, &u->env, &u->scratch, &u->buf, &doc, err));
-    TRY(collection_prepare(op, doc, &u->prepared, &prepared, err));
-    TRY(collection_write(op, b->txn, b->collection, (struct bdoc){NULL, 0}, prepared, NULL, err));
-    write_batch_count(b, prepared.len);
-    return write_result_add_upserted(op, out, i, bdoc_get_str(prepared, "_id"), err);
-}
-
-/* --- one statement --- */
-
-/* The first field that begins (or does not begin) with a dollar sign. */
-static struct slice first_key(struct bdoc doc, bool dollar) {
-    struct biter it = biter_of(doc);
-    struct belem e;
-    while (biter_next(&it, &e)) {
-        if ((e.name.len > 0 && e.name.p[0] == '$') == dollar) return e.name;
-    }
-    return SLICE_NONE;
-}
-
-static status check_kind(const struct update_statement *s, enum update_kind kind, struct err *err) {
-    struct slice culprit;
-    if (s->expect == UPDATE_OPERATORS_ONLY && kind != UPDATE_OPERATORS) {
-        culprit = first_key(bval_doc(s->update), false);
-        return RAISE_CODE(err, CODE_InvalidBSON, "Invalid key '%.*s': update only works with $ operators and pipelines",
-                          (int) culprit.len, (const char *) culprit.p);
-    }
-    if (s->expect == UPDATE_REPLACE_ONLY && kind != UPDATE_REPLACEMENT) {
-        culprit = first_key(bval_doc(s->update), true);
-        return RAISE_CODE(err, CODE_InvalidBSON, "Invalid key '%.*s': replace prohibits $ operators", (int) culprit.len,
-                          (const char *) culprit.p);
-    }
-    if (s->multi && kind == UPDATE_REPLACEMENT)
-        return RAISE_CODE(err, CODE_FailedToParse, "multi update is not supported for replacement-style update");
-    return ST_OK;
-}
-
-static status check_statement(const struct update_statement *s, struct err *err) {
-    if (s->update.type == B_ARRAY)
-        return RAISE(err, ST_UNSUPPORTED, "an update by an aggregation pipeline is not supported");
-    if (s->update.type != B_DOCUMENT)
-        return RAISE_CODE(err, CODE_FailedToParse, "Update argument must be either an object or an array");
-    if (s->array_filters.p != NULL && !bdoc_is_empty(s->array_filters))
-        return RAISE(err, ST_UNSUPPORTED, "arrayFilters are not supported");
-    return ST_OK;
-}
-
-static status compile(struct updating *u, const struct update_statement *s, struct err *err) {
-    struct op *op = u->modify.op;
-    TRY(check_statement(s, err));
-    TRY(update_compile(op->mem, &op->arena, bval_doc(s->update), &u->update, err));
-    TRY(check_kind(s, update_kind_of(u->update), err));
-    bool all;
-    u->paths.paths = update_paths(u->update, &u->paths.count, &all);
-    if (all) u->paths.paths = NULL;
-    return match_compile(op->mem, &op->arena, u->modify.filter, &u->modify.matcher, err);
-}
-
-static void release(struct updating *u) {
-    if (u->update != NULL) update_release(u->update);
-    if (u->modify.matcher.root != NULL) matcher_release(&u->modify.matcher);
-    u->update = NULL;
-    u->modify.matcher = (struct matcher){0};
-}
-
 static status run_one(void *ctx, struct write_batch *b, uint32_t i, struct write_result *out, struct err *err) {
-    struct updating *u = ctx;
-    const struct update_statement *s = &u->req->statements[i];
-    u->modify = (struct modify){.op = u->modify.op,
-                                .filter = s->filter.p != NULL ? s->filter : bdoc_empty,
-                                .hint = s->hint,
-                                .multi = s->multi,
-                                .change = update_document};
-    status st = compile(u, s, err);
-    if (st == ST_OK) st = modify_run(&u->modify, b, err);
-    if (st == ST_OK && u->modify.tally.matched == 0 && s->upsert) st = upsert(u, b, i, out, err);
-    release(u);
+    struct update_run *run = ctx;
+    struct updating *u = &run->updating;
+    const struct update_statement *s = &run->req->statements[i];
+    TRY(updating_begin(u, s, updating_change, err));
+    status st = modify_run(&u->modify, b, err);
+    if (st == ST_OK && u->modify.tally.matched == 0 && s->upsert) {
+        st = updating_upsert(u, b, err);
+        if (st == ST_OK) st = write_result_add_upserted(u->modify.op, out, i, bdoc_get_str(u->after, "_id"), err);
+    }
+    updating_end(u);
     if (st != ST_OK) return st;
     out->matched += u->modify.tally.matched;
     out->modified += u->modify.tally.modified;
@@ -122,24 +24,17 @@ static status run_one(void *ctx, struct write_batch *b, uint32_t i, struct write
 }
 
 static bool runs_alone(void *ctx, uint32_t i) {
-    const struct updating *u = ctx;
-    const struct update_statement *s = &u->req->statements[i];
+    const struct update_run *run = ctx;
+    const struct update_statement *s = &run->req->statements[i];
     return s->multi && modify_id(s->filter, s->hint).type == B_MISSING;
 }
 
 status update_run(struct op *op, const struct update_request *req, struct write_result *out, struct err *err) {
-    struct updating u = {.modify = {.op = op}, .req = req};
-    struct env *env = db_env(op->db);
-    uint64_t now = env->ops->now_ms(env);
-    u.env = (struct update_env){.now_ms = (int64_t) now, .timestamp = now / 1000 << 32 | 1};
-    arena_init(&u.scratch, op->mem);
-    buf_init(&u.buf, op->mem);
-    buf_init(&u.prepared, op->mem);
+    struct update_run run = {.req = req};
+    updating_init(&run.updating, op);
     struct write_command cmd = {
-        .count = req->statement_count, .ordered = req->ordered, .run = run_one, .runs_alone = runs_alone, .ctx = &u};
+        .count = req->statement_count, .ordered = req->ordered, .run = run_one, .runs_alone = runs_alone, .ctx = &run};
     status st = write_command_run(op, req->ns, &cmd, out, err);
-    arena_release(&u.scratch);
-    buf_release(&u.buf);
-    buf_release(&u.prepared);
+    updating_release(&run.updating);
     return st;
 }

@@ -144,6 +144,7 @@ static void run_case(struct case_block *c) {
 CASES(insert)
 CASES(update)
 CASES(delete)
+CASES(find_and_modify)
 CASES(find)
 CASES(cursors)
 CASES(count_distinct)
