@@ -55,7 +55,7 @@ static bool run_command(elmo_collection_t *c, const char *name, const bson_t *op
         bbuild_elems(&b, options);
         struct bdoc doc = bbuild_finish(&b);
         st = doc.p == NULL ? RAISE(&err, ST_NOMEM, "no memory for a command")
-                           : command_run(&c->db->command, &op, c->ns.db, doc, &buf, &reply_doc, &err);
+                           : api_command(c->db, &op, c->ns.db, doc, &buf, &reply_doc, &err);
     }
     bool ok = api_answer(st, &err, reply_doc, reply, error);
     buf_release(&body);

@@ -134,7 +134,8 @@ static status open_database(const char *path, const bson_t *opts, const struct m
                                        .storage_stat = storage_stat_of,
                                        .storage_ctx = db,
                                        .version = VERSION_TEXT};
-    st = cursors_new(db->env, mem, &db->command.cursors, err);
+    st = service_init(&db->command.service, db->env, mem, err);
+    if (st == ST_OK) st = cursors_new(db->env, mem, &db->command.cursors, err);
     if (st == ST_OK && lsm.threads != 0) st = db_upkeep_start(db->document_db, err);
     if (st != ST_OK) {
         elmo_unref(db);
@@ -155,7 +156,9 @@ bool elmo_open(const char *path, const bson_t *opts, elmo_t **db, bson_error_t *
 }
 
 void elmo_close(elmo_t *db) {
-    if (db == NULL || atomic_exchange_explicit(&db->is_closed, true, memory_order_acq_rel)) return;
+    if (db == NULL || atomic_load_explicit(&db->is_closed, memory_order_acquire)) return;
+    api_run_close_hook(db);
+    if (atomic_exchange_explicit(&db->is_closed, true, memory_order_acq_rel)) return;
     elmo_unref(db);
 }
 
@@ -168,7 +171,7 @@ bool elmo_command_simple(elmo_t *db, const char *db_name, const bson_t *command,
     buf_init(&buf, db->mem);
     if (st == ST_OK) st = api_document(command, "the command", &body, &err);
     if (st == ST_OK)
-        st = command_run(&db->command, &op, slice_str(db_name != NULL ? db_name : ""), body, &buf, &reply_doc, &err);
+        st = api_command(db, &op, slice_str(db_name != NULL ? db_name : ""), body, &buf, &reply_doc, &err);
     if (st != ST_OK && reply_doc.p == NULL) reply_doc = command_failure(&buf, &err);
     bool ok = api_answer(st, &err, reply_doc, reply, error);
     buf_release(&buf);

@@ -12,6 +12,7 @@ struct elmo *elmo_ref(struct elmo *db) {
 void elmo_unref(struct elmo *db) {
     if (db == NULL || atomic_fetch_sub_explicit(&db->ref_count, 1, memory_order_acq_rel) != 1) return;
     cursors_free(db->command.cursors);
+    service_release(&db->command.service, db->mem);
     db_close(db->document_db);
     mem_delete(db->mem, db);
 }
@@ -21,6 +22,15 @@ status api_begin(struct elmo *db, struct op *op, struct err *err) {
     if (atomic_load_explicit(&db->is_closed, memory_order_acquire))
         return RAISE(err, ST_CLOSED, "the database was closed");
     return ST_OK;
+}
+
+status api_command(struct elmo *db, struct op *op, struct slice db_name, struct bdoc body, struct buf *reply,
+                   struct bdoc *reply_doc, struct err *err) {
+    struct client client;
+    client_init(&client, &db->command, true);
+    status st = command_run(&client, op, &(struct command_input){.db = db_name, .body = body}, reply, reply_doc, err);
+    client_release(&client);
+    return st;
 }
 
 status api_document(const bson_t *doc, const char *what, struct bdoc *out, struct err *err) {

@@ -1,6 +1,6 @@
 /* What is behind the public handles, and the small conversions between bson_t and bytes in place.
  *
- * H1  An elmo_t counts its users: itself until elmo_close, every collection and every cursor. The last one releases the file.
+ * H1  An elmo_t counts its users: itself until elmo_close, every collection, cursor and client. The last one releases the file.
  * H2  After elmo_close `is_closed` is set: every call then answers ST_CLOSED (91). */
 #ifndef ELMO_API_HANDLES_H
 #define ELMO_API_HANDLES_H
@@ -21,6 +21,8 @@ struct elmo {
     struct kv *kv;   /* owned by `document_db` */
     struct db *document_db;
     struct command_env command;
+    void (*closing)(void *ctx); /* these two under command.service.lock */
+    void *closing_ctx;
 };
 
 struct elmo_collection {
@@ -46,11 +48,18 @@ struct elmo_cursor {
 /* elmo_open with an allocator: everything that the database ever asks for comes from it. */
 bool api_open(const char *path, const bson_t *opts, const struct mem *mem, elmo_t **db, bson_error_t *error);
 
+/* Calls the close hook, once. */
+void api_run_close_hook(struct elmo *db);
+
 struct elmo *elmo_ref(struct elmo *db);
 void elmo_unref(struct elmo *db);
 
 /* Starts a statement: its op, and 91 when the database was closed. */
 status api_begin(struct elmo *db, struct op *op, struct err *err);
+
+/* Runs a command of the program's own, trusted, in op. The body must be checked. The reply lies in `reply`. */
+status api_command(struct elmo *db, struct op *op, struct slice db_name, struct bdoc body, struct buf *reply,
+                   struct bdoc *reply_doc, struct err *err);
 
 /* The answer of a call on a collection handle for which there was no memory (NULL): false, with 146. */
 bool api_no_handle(bson_t *reply, bson_error_t *error);

@@ -45,7 +45,7 @@ struct running {
     struct bdoc body; /* as it came; valid while it runs. Read only under service->lock */
     uint64_t started_ns, started_at_ms;
     atomic_bool stop;
-    int32_t stop_code; /* 11601, or what the stopper says */
+    int32_t stop_code; /* 11601, or what the stopper says; under service->lock */
 };
 
 /* What elmo_set_service was told, parsed; NULL pointers and len 0 where nothing was said. Immutable: replaced as a whole, reference-counted. */
@@ -73,7 +73,9 @@ enum opcounter {
 
 /* One per open database; part of command_env. */
 struct service {
-    struct mutex lock; /* clients, running, info, lines */
+    bool is_ready;
+    atomic_bool asks_login; /* info->auth, to be read without the lock */
+    struct mutex lock;      /* clients, running, info, lines */
     struct client *clients;
     uint64_t client_count, clients_created, next_client_id, next_op_id;
     struct service_info *info; /* NULL: not served */
@@ -93,6 +95,37 @@ void service_release(struct service *s, const struct mem *mem);
 /* The description in force, referenced (service_info_unref); NULL when there is none. */
 struct service_info *service_info_of(struct command_env *env);
 void service_info_unref(struct service_info *info, const struct mem *mem);
+
+/* Replaces the description (NULL: none) and takes its reference over. */
+void service_set_info(struct command_env *env, struct service_info *info);
+/* Keeps a line for getLog, copied; forgets the oldest. Without memory it is not kept. */
+void service_log_line(struct command_env *env, const char *line, bool is_warning);
+
+/* A new client in place, listed. Allocates nothing. Fields that say who it is are set afterwards, before its first command. */
+void client_init(struct client *c, struct command_env *env, bool is_internal);
+void client_release(struct client *c);
+/* What runs for it, if anything does, ends soon with `code`. From any thread. */
+void client_stop(struct client *c, int32_t code);
+/* Around a command (C1): `r` with command, db and body filled in is what runs; it gets its number. */
+void client_begin(struct client *c, struct running *r);
+void client_end(struct client *c);
+/* Under service->lock. The first code counts. */
+static inline void running_stop(struct running *r, int32_t code) {
+    if (r->stop_code == 0) r->stop_code = code;
+    atomic_store_explicit(&r->stop, true, memory_order_relaxed);
+}
+
+/* A command as it came. */
+struct command_sequence;
+struct command_input {
+    struct slice db; /* p NULL: the body's `$db` names it */
+    struct bdoc body;
+    const struct command_sequence *sequences;
+    size_t sequence_count;
+};
+/* Checks all bytes, then command_run. The sequences' counts need not be known. */
+status client_command(struct client *c, struct op *op, const struct command_input *in, struct buf *reply,
+                      struct bdoc *reply_doc, struct err *err);
 
 /* Stops the op with this number: false when there is none. `code` goes to its caller (11601 Interrupted as a rule). */
 bool service_kill_op(struct command_env *env, uint64_t op_id, int32_t code);

@@ -46,21 +46,25 @@ static const char *const unsupported[] = {
     "convertToCapped",  "cloneCollectionAsCapped",
 };
 
-static const struct command *find_command(struct slice name) {
+const struct command *const *command_rows(size_t *count) {
+    *count = sizeof(commands) / sizeof(commands[0]);
+    return commands;
+}
+
+const struct command *command_find_by_name(struct slice name, bool *is_known) {
     for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++) {
         if (slice_equal(name, slice_str(aliases[i].alias))) name = slice_str(aliases[i].name);
     }
+    if (is_known != NULL) *is_known = true;
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (slice_equal(name, slice_str(commands[i]->name))) return commands[i];
     }
-    return NULL;
-}
-
-static bool is_known_unsupported(struct slice name) {
+    if (is_known == NULL) return NULL;
+    *is_known = false;
     for (size_t i = 0; i < sizeof(unsupported) / sizeof(unsupported[0]); i++) {
-        if (slice_equal(name, slice_str(unsupported[i]))) return true;
+        if (slice_equal(name, slice_str(unsupported[i]))) *is_known = true;
     }
-    return false;
+    return NULL;
 }
 
 status command_deadline(struct op *op, struct bdoc body, struct err *err) {
@@ -100,29 +104,57 @@ static status refuse_transaction(struct bdoc body, struct err *err) {
     return ST_OK;
 }
 
-static status run(struct command_env *env, struct op *op, struct slice db, struct bdoc body, struct bbuild *reply,
-                  struct err *err) {
+/* The row of the command that the body's first field names, if it has a function. */
+static status find_row(struct bdoc body, const struct command **out, struct err *err) {
     struct biter it = biter_of(body);
     struct belem first;
+    bool is_known;
     if (!biter_next(&it, &first))
         return RAISE_CODE(err, CODE_FailedToParse, "a command must not be empty: its first field names it");
-    const struct command *command = find_command(first.name);
-    if (command == NULL) {
-        int len = (int) first.name.len;
-        const char *name = (const char *) first.name.p;
-        if (is_known_unsupported(first.name))
-            return RAISE_CODE(err, CODE_CommandNotSupported, "command '%.*s' is not supported", len, name);
-        return RAISE_CODE(err, CODE_CommandNotFound, "no such command: '%.*s'", len, name);
-    }
+    *out = command_find_by_name(first.name, &is_known);
+    if (*out != NULL && (*out)->run != NULL) return ST_OK;
+    int len = (int) first.name.len;
+    const char *name = (const char *) first.name.p;
+    if (*out != NULL || is_known)
+        return RAISE_CODE(err, CODE_CommandNotSupported, "command '%.*s' is not supported", len, name);
+    return RAISE_CODE(err, CODE_CommandNotFound, "no such command: '%.*s'", len, name);
+}
+
+/* Is it for this database, this body and this client? */
+static status check_call(const struct command_call *call, struct err *err) {
+    const struct command *command = call->command;
     /* As a collection's name, any would do: this asks about the database's. */
-    TRY(ns_check((struct ns){db, SLICE_LIT("c")}, false, err));
-    TRY(refuse_transaction(body, err));
-    TRY(command_deadline(op, body, err));
-    if ((command->flags & COMMAND_WRITES) != 0 && db_is_read_only(env->db)) {
+    TRY(ns_check((struct ns){call->db, SLICE_LIT("c")}, false, err));
+    if ((command->flags & COMMAND_ADMIN_ONLY) != 0 && !slice_equal(call->db, SLICE_LIT("admin")))
+        return RAISE_CODE(err, CODE_Unauthorized, "%s may only be run against the admin database.", command->name);
+    TRY(command_authorize(call, command->access, call->db, err));
+    TRY(refuse_transaction(call->body, err));
+    TRY(command_deadline(call->op, call->body, err));
+    if ((command->flags & COMMAND_WRITES) != 0 && db_is_read_only(call->env->db)) {
         return RAISE(err, ST_READ_ONLY, "'%s' needs to write, but the database was opened read-only", command->name);
     }
-    struct command_call call = {.env = env, .op = op, .command = command, .db = db, .body = body, .reply = reply};
-    return command->run(&call, err);
+    return ST_OK;
+}
+
+/* insert, update, delete, find and getMore count themselves by what they do. */
+static bool counts_itself(const struct command *command) {
+    return command == &command_insert || command == &command_update || command == &command_delete ||
+        command == &command_find || command == &command_get_more;
+}
+
+static status run(struct command_call *call, struct err *err) {
+    struct client *client = call->client;
+    TRY(find_row(call->body, &call->command, err));
+    struct running running = {.command = call->command, .db = call->db, .body = call->body};
+    client_begin(client, &running);
+    call->op->cancelled = &running.stop;
+    status st = check_call(call, err);
+    if (st == ST_OK && !counts_itself(call->command)) command_count_ops(call->env, OPCOUNT_COMMAND, 1);
+    if (st == ST_OK) st = call->command->run(call, err);
+    call->op->cancelled = NULL;
+    client_end(client);
+    if (st == ST_INTERRUPTED && running.stop_code != 0) err->code = running.stop_code;
+    return st;
 }
 
 static void write_error(struct bbuild *reply, const struct err *err) {
@@ -154,18 +186,28 @@ struct bdoc command_failure(struct buf *reply, const struct err *err) {
     return bbuild_finish(&b);
 }
 
-status command_run(struct command_env *env, struct op *op, struct slice db, struct bdoc body, struct buf *reply,
+status command_run(struct client *client, struct op *op, const struct command_input *in, struct buf *reply,
                    struct bdoc *reply_doc, struct err *err) {
     struct err own = ERR_INIT;
     if (err == NULL) err = &own;
     size_t start = reply->len;
     struct bbuild b;
     bbuild_begin(&b, reply);
-    status st = run(env, op, db, body, &b, err);
+    struct command_call call = {.env = client->env,
+                                .client = client,
+                                .op = op,
+                                .sequences = in->sequences,
+                                .sequence_count = in->sequence_count,
+                                .db = in->db,
+                                .body = in->body,
+                                .reply = &b};
+    status st = run(&call, err);
     if (st == ST_OK && !reply->failed) {
         bbuild_double(&b, "ok", 1);
     } else {
         if (st == ST_OK) st = RAISE(err, ST_NOMEM, "no memory for the reply");
+        if (err->code != CODE_ExceededMemoryLimit)
+            atomic_fetch_add_explicit(&client->env->service.asserts_user, 1, memory_order_relaxed);
         reply->len = start;
         reply->failed = false;
         bbuild_begin(&b, reply);

@@ -86,11 +86,25 @@ status command_authorize(const struct command_call *call, unsigned access, struc
 #include "command/commands.def"
 #undef X
 
-/* Runs `body`, whose first field names the command, and appends the whole reply document to `reply` ({..., ok: 1} or {ok: 0, errmsg, code, codeName}).
- * The body must be checked BSON. A failed command is also the answer, with err; ST_NOMEM may leave the reply unusable (reply->failed).
+/* Runs the command that the body's first field names, and appends the whole reply document to `reply` ({..., ok: 1} or {ok: 0, errmsg, code, codeName}).
+ * Body and sequences must be checked BSON (client_command checks), the database be named. A failed command is also the answer, with err; ST_NOMEM may leave the reply unusable (reply->failed).
  * `op` is initialised; maxTimeMS sets its deadline. */
-status command_run(struct command_env *env, struct op *op, struct slice db, struct bdoc body, struct buf *reply,
+status command_run(struct client *client, struct op *op, const struct command_input *in, struct buf *reply,
                    struct bdoc *reply_doc, struct err *err);
+
+/* The command of that name (aliases too), NULL: unknown. *is_known (may be NULL) tells that MongoDB has it. */
+const struct command *command_find_by_name(struct slice name, bool *is_known);
+/* The rows, for listCommands. */
+const struct command *const *command_rows(size_t *count);
+
+/* For serverStatus: n more of that kind have run. */
+static inline void command_count_ops(struct command_env *env, enum opcounter which, uint64_t n) {
+    atomic_fetch_add_explicit(&env->service.counters[which], n, memory_order_relaxed);
+}
+
+/* The documents of the body's array `field`, or of the sequence that stands for it, in the op's arena. `where` is the array's full name in messages. */
+status command_documents(const struct command_call *call, const char *where, const char *field, struct bdoc array,
+                         const struct bdoc **out, uint32_t *count, struct err *err);
 
 /* {ok: 0, errmsg, code, codeName} as the whole of `reply`, for calls that never reach a command. p NULL: no memory. */
 struct bdoc command_failure(struct buf *reply, const struct err *err);

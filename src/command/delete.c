@@ -11,7 +11,7 @@ struct delete_body {
 
 static const struct field body_fields[] = {
     {"delete", FIELD_NAME, offsetof(struct delete_body, collection), FIELD_REQUIRED},
-    {"deletes", FIELD_ARRAY, offsetof(struct delete_body, deletes), FIELD_REQUIRED},
+    {"deletes", FIELD_ARRAY, offsetof(struct delete_body, deletes), 0}, /* or a sequence */
     {"ordered", FIELD_STRICT_BOOL, offsetof(struct delete_body, ordered), 0},
     {"let", FIELD_REFUSED, 0, 0},
 };
@@ -51,7 +51,7 @@ status delete_command_parse(const struct command_call *call, struct bdoc body, s
     TRY(fields_parse("delete", body, body_fields, sizeof(body_fields) / sizeof(body_fields[0]), true, &cmd, err));
     *req = (struct delete_request){.ordered = cmd.ordered};
     TRY(command_ns(call, cmd.collection, true, &req->ns, err));
-    TRY(documents_of(call->op, "delete.deletes", cmd.deletes, &docs, &count, err));
+    TRY(command_documents(call, "delete.deletes", "deletes", cmd.deletes, &docs, &count, err));
     struct delete_statement *statements = arena_array(&call->op->arena, struct delete_statement, count);
     if (statements == NULL) return RAISE(err, ST_NOMEM, "no memory for %u deletes", count);
     for (uint32_t i = 0; i < count; i++) TRY(parse_statement(docs[i], &statements[i], err));
@@ -64,6 +64,7 @@ static status run(struct command_call *call, struct err *err) {
     struct delete_request req;
     struct write_result result = {0};
     TRY(delete_command_parse(call, call->body, &req, err));
+    command_count_ops(call->env, OPCOUNT_DELETE, req.statement_count);
     TRY(delete_run(call->op, &req, &result, err));
     bbuild_int32(call->reply, "n", (int32_t) result.deleted);
     write_errors_append(call->reply, &result);

@@ -61,6 +61,7 @@ static status run(struct command_call *call, struct err *err) {
     struct find *find = NULL;
     struct client_cursor *cursor = NULL;
     TRY(find_command_parse(call, call->body, &cmd, &req, err));
+    command_count_ops(call->env, OPCOUNT_QUERY, 1);
     TRY(find_open(call->op, &req, &find, err));
     status st = client_cursor_new(call->env->cursors, req.ns, find, &cursor, err);
     if (st != ST_OK) {

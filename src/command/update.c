@@ -11,7 +11,7 @@ struct update_body {
 
 static const struct field body_fields[] = {
     {"update", FIELD_NAME, offsetof(struct update_body, collection), FIELD_REQUIRED},
-    {"updates", FIELD_ARRAY, offsetof(struct update_body, updates), FIELD_REQUIRED},
+    {"updates", FIELD_ARRAY, offsetof(struct update_body, updates), 0}, /* or a sequence */
     {"ordered", FIELD_STRICT_BOOL, offsetof(struct update_body, ordered), 0},
     {"bypassDocumentValidation", FIELD_BOOL, offsetof(struct update_body, bypass), 0},
     {"let", FIELD_REFUSED, 0, 0},
@@ -62,7 +62,7 @@ status update_command_parse(const struct command_call *call, struct bdoc body, s
     TRY(fields_parse("update", body, body_fields, sizeof(body_fields) / sizeof(body_fields[0]), true, &cmd, err));
     *req = (struct update_request){.ordered = cmd.ordered};
     TRY(command_ns(call, cmd.collection, true, &req->ns, err));
-    TRY(documents_of(call->op, "update.updates", cmd.updates, &docs, &count, err));
+    TRY(command_documents(call, "update.updates", "updates", cmd.updates, &docs, &count, err));
     struct update_statement *statements = arena_array(&call->op->arena, struct update_statement, count);
     if (statements == NULL) return RAISE(err, ST_NOMEM, "no memory for %u updates", count);
     for (uint32_t i = 0; i < count; i++) TRY(parse_statement(docs[i], &statements[i], err));
@@ -75,6 +75,7 @@ static status run(struct command_call *call, struct err *err) {
     struct update_request req;
     struct write_result result = {0};
     TRY(update_command_parse(call, call->body, &req, err));
+    command_count_ops(call->env, OPCOUNT_UPDATE, req.statement_count);
     TRY(update_run(call->op, &req, &result, err));
     bbuild_int32(call->reply, "n", (int32_t) (result.matched + result.upserted_count));
     if (result.upserted_count != 0) {
