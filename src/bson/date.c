@@ -115,3 +115,66 @@ bool date_to_text(int64_t ms, char text[32]) {
     (void) snprintf(text + n, 32 - (size_t) n, "Z");
     return true;
 }
+
+bool date_to_text_ms(int64_t ms, char text[32]) {
+    struct date_parts p;
+    date_take_apart(ms, &p);
+    if (p.year < 0 || p.year > 9999) return false;
+    (void) snprintf(text, 32, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", (unsigned) p.year % 10000, p.month % 100, p.day % 100,
+                    p.hour % 100, p.minute % 100, p.second % 100, p.ms % 1000);
+    return true;
+}
+
+static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+
+int64_t date_days(int64_t year, unsigned month, int64_t day) { return days_from_civil(year, month, 1) + day - 1; }
+
+unsigned date_days_in_month(int64_t year, unsigned month) {
+    int64_t next = month == 12 ? days_from_civil(year + 1, 1, 1) : days_from_civil(year, month + 1, 1);
+    return (unsigned) (next - days_from_civil(year, month, 1));
+}
+
+/* 1 Monday .. 7 Sunday; 1970-01-01 was a Thursday. */
+static unsigned iso_day_of(int64_t days) { return (unsigned) (days + 3 - 7 * floor_div(days + 3, 7)) + 1; }
+
+/* The Monday of the first ISO week: that with the year's first Thursday, so with January 4th. */
+static int64_t iso_year_start(int64_t year) {
+    int64_t fourth = days_from_civil(year, 1, 4);
+    return fourth - (int64_t) iso_day_of(fourth) + 1;
+}
+
+int64_t date_iso_days(int64_t iso_year, int64_t iso_week, int64_t iso_day) {
+    return iso_year_start(iso_year) + (iso_week - 1) * 7 + iso_day - 1;
+}
+
+void date_take_apart(int64_t ms, struct date_parts *out) {
+    int64_t days = floor_div(ms, DAY_MS), rest = ms - days * DAY_MS;
+    civil_from_days(days, &out->year, &out->month, &out->day);
+    out->hour = (unsigned) (rest / 3600000);
+    out->minute = (unsigned) (rest / 60000 % 60);
+    out->second = (unsigned) (rest / 1000 % 60);
+    out->ms = (unsigned) (rest % 1000);
+    out->day_of_year = (unsigned) (days - days_from_civil(out->year, 1, 1)) + 1;
+    out->iso_day = iso_day_of(days);
+    out->day_of_week = out->iso_day % 7 + 1;
+    out->week = (out->day_of_year + 7 - out->day_of_week) / 7;
+    out->iso_year = out->year;
+    int64_t start = iso_year_start(out->year);
+    if (days < start) start = iso_year_start(--out->iso_year);
+    else if (days >= iso_year_start(out->year + 1)) start = iso_year_start(++out->iso_year);
+    out->iso_week = (unsigned) ((days - start) / 7) + 1;
+}
+
+bool date_offset_parse(struct slice text, int64_t *offset_ms) {
+    static const char *const names[] = {"Z", "UTC", "GMT", "Etc/UTC", "Etc/GMT"};
+    *offset_ms = 0;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (slice_equal(text, slice_str(names[i]))) return true;
+    }
+    if (text.len < 3 || (text.p[0] != '+' && text.p[0] != '-')) return false;
+    struct cursor c = {text.p, text.p + text.len};
+    int64_t ms = 0;
+    if (!take_zone(&c, &ms) || c.p != c.end) return false;
+    *offset_ms = -ms;
+    return true;
+}

@@ -34,6 +34,7 @@ struct match_regex {
     pcre2_match_context *limits;
     pcre2_code *code;
     _Atomic(pcre2_match_data *) spare;
+    _Atomic(pcre2_match_data *) spare_groups; /* with room for all groups */
 };
 
 /* PCRE2 frees without telling the length: it stands in front of each piece. */
@@ -146,6 +147,7 @@ status regex_compile(const struct mem *mem, struct arena *arena, struct slice pa
     re->pattern = pattern;
     re->options = options;
     atomic_init(&re->spare, NULL);
+    atomic_init(&re->spare_groups, NULL);
     TRY_OUT(compile_code(re, flags, err));
     TRY_OUT(find_literal(re, flags, arena, err));
     *out = re;
@@ -160,6 +162,7 @@ void regex_free_all(const struct mem *mem, struct match_regex *first) {
         struct match_regex *re = first;
         first = re->next;
         pcre2_match_data_free(atomic_load_explicit(&re->spare, memory_order_acquire));
+        pcre2_match_data_free(atomic_load_explicit(&re->spare_groups, memory_order_acquire));
         pcre2_match_context_free(re->limits);
         pcre2_code_free(re->code);
         pcre2_general_context_free(re->general);
@@ -202,6 +205,35 @@ status regex_match(struct match_regex *re, struct slice text, bool *matches, str
         return ST_OK;
     }
     return match_code(re, text, matches, err);
+}
+
+uint32_t regex_group_count(const struct match_regex *re) {
+    uint32_t count = 0;
+    (void) pcre2_pattern_info(re->code, PCRE2_INFO_CAPTURECOUNT, &count);
+    return count;
+}
+
+status regex_find(struct match_regex *re, struct slice text, size_t from, size_t *offsets, uint32_t pair_count,
+                  bool *found, struct err *err) {
+    pcre2_match_data *data = atomic_exchange_explicit(&re->spare_groups, NULL, memory_order_acquire);
+    if (data == NULL) data = pcre2_match_data_create_from_pattern(re->code, re->general);
+    if (data == NULL) return RAISE(err, ST_NOMEM, "regular expression");
+    const uint8_t *p = text.p != NULL ? text.p : (const uint8_t *) "";
+    int rc = pcre2_match(re->code, p, text.len, from, 0, data, re->limits);
+    if (rc == PCRE2_ERROR_JIT_STACKLIMIT) rc = pcre2_match(re->code, p, text.len, from, PCRE2_NO_JIT, data, re->limits);
+    const PCRE2_SIZE *pairs = pcre2_get_ovector_pointer(data);
+    for (uint32_t i = 0; i < 2 * pair_count; i++)
+        offsets[i] = rc > 0 && i < 2 * (uint32_t) rc ? pairs[i] : SIZE_MAX;
+    pcre2_match_data *none = NULL;
+    if (!atomic_compare_exchange_strong_explicit(&re->spare_groups, &none, data, memory_order_release,
+                                                 memory_order_relaxed))
+        pcre2_match_data_free(data);
+    if (rc == PCRE2_ERROR_NOMEMORY) return RAISE(err, ST_NOMEM, "regular expression");
+    if (rc < 0 && rc != PCRE2_ERROR_NOMATCH)
+        return RAISE_CODE(err, CODE_REGEX_FAILED, "Error occurred while executing a regular expression. Result code: %d",
+                          rc);
+    *found = rc >= 0;
+    return ST_OK;
 }
 
 struct slice regex_pattern(const struct match_regex *re) {

@@ -21,6 +21,11 @@ void regex_chain(struct match_regex *regex, struct match_regex **first);
 
 /* Does the text match? ST_INVALID, 51156 when the limits were met; ST_NOMEM. */
 status regex_match(struct match_regex *regex, struct slice text, bool *matches, struct err *err);
+/* The first match at or after `from`: *found, and offsets[2 * i], [2 * i + 1] of group i (0: the whole match; SIZE_MAX: not
+ * taking part) for i < pair_count. ST_INVALID, 51156 when the limits were met; ST_NOMEM. */
+status regex_find(struct match_regex *regex, struct slice text, size_t from, size_t *offsets, uint32_t pair_count,
+                  bool *found, struct err *err);
+uint32_t regex_group_count(const struct match_regex *regex); /* without the whole match */
 struct slice regex_pattern(const struct match_regex *regex);
 struct slice regex_options(const struct match_regex *regex);
 
