@@ -61,13 +61,13 @@ static bool cache_replace(struct db *db, size_t bucket, struct ns ns, struct col
     return is_done;
 }
 
-/* Flags of indexes that `now` (NULL: no collection) has no more. */
+/* Flags of indexes that `now`, which has the name of `old` (NULL: none has), has no more. */
 static void forget_dropped(struct db *db, const struct collection *old, const struct collection *now) {
     for (uint32_t i = 0; i < old->index_count; i++) {
         bool is_kept = false;
         for (uint32_t k = 0; now != NULL && now->id == old->id && k < now->index_count; k++)
             is_kept |= now->indexes[k].id == old->indexes[i].id;
-        if (!is_kept) multikey_forget(db, old->id, old->indexes[i].id);
+        if (!is_kept) multikey_forget(db, old, old->indexes[i].id);
     }
 }
 
@@ -83,7 +83,7 @@ static void raise_valid_at(struct collection *c, uint64_t tag) {
 static status open_flags(struct db *db, struct kv_txn *txn, struct collection *c, struct err *err) {
     for (uint32_t i = 0; i < c->index_count; i++) {
         struct index *ix = &c->indexes[i];
-        TRY(multikey_open(db, txn, c->id, ix->id, &ix->flags, err));
+        TRY(multikey_open(db, txn, c, ix->id, &ix->flags, err));
         ix->multikey = ix->flags->bits;
     }
     return ST_OK;

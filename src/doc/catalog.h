@@ -82,6 +82,12 @@ status catalog_drop(struct op *op, struct kv_txn *txn, struct ns ns, struct err 
 /* The same in a transaction of its own, committed: waits for writers to end and keeps new ones waiting meanwhile, so that it needs no retry.
  * 263 inside a session's transaction. */
 status catalog_drop_now(struct op *op, struct ns ns, struct err *err);
+/* Gives a collection another name, in another database too; its documents and indexes stay where they are. Commits a transaction of its own, which also drops the
+ * collection that has the name when drop_target. 26 NamespaceNotFound; 48 NamespaceExists; 20 for the same name; 12587 while an index is being built; 263 inside a
+ * session's transaction. */
+status catalog_rename(struct op *op, struct ns from, struct ns to, bool drop_target, struct err *err);
+/* Drops every collection of a database, all in one transaction of its own. *existed: there was one. 263 inside a session's transaction. */
+status catalog_drop_database(struct op *op, struct slice db, bool *existed, struct err *err);
 /* Calls visit for each collection of a database (db.len 0: of all), in name order. The collection is borrowed. */
 status catalog_list(struct op *op, struct kv_txn *txn, struct slice db,
                     status (*visit)(void *ctx, struct collection *c, struct err *err), void *ctx, struct err *err);

@@ -50,17 +50,27 @@ void ddl_abort(struct ddl *d) {
     *d = (struct ddl){0};
 }
 
-status ddl_begin(struct op *op, struct ns ns, bool may_miss, struct ddl *out, struct err *err) {
+status ddl_gate(struct op *op, const struct ns *names, uint32_t count, struct kv_txn **gate, struct err *err) {
     status st = ST_STALE;
-    struct ddl d = {0};
+    *gate = NULL;
     for (int i = 0; st == ST_STALE && i < DDL_RETRIES_MAX; i++) {
-        kv_abort(d.gate);
-        d.gate = NULL;
-        TRY_OUT(op_check(op, err));
-        TRY_OUT(kv_begin(op->db->kv, false, &d.gate, err));
-        st = lock_exclusive(op, d.gate, ns, err);
+        kv_abort(*gate);
+        *gate = NULL;
+        TRY(op_check(op, err));
+        TRY(kv_begin(op->db->kv, false, gate, err));
+        st = ST_OK;
+        for (uint32_t k = 0; k < count && st == ST_OK; k++) st = lock_exclusive(op, *gate, names[k], err);
     }
-    if (st != ST_OK) goto out;
+    if (st == ST_OK) return ST_OK;
+    kv_abort(*gate);
+    *gate = NULL;
+    return st;
+}
+
+status ddl_begin(struct op *op, struct ns ns, bool may_miss, struct ddl *out, struct err *err) {
+    status st = ST_OK;
+    struct ddl d = {0};
+    TRY_OUT(ddl_gate(op, &ns, 1, &d.gate, err));
     TRY_OUT(db_begin(op->db, false, &d.txn, err));
     st = catalog_find(op, d.txn, ns, &d.c, err);
     if (st == ST_NOT_FOUND && may_miss) st = ST_OK;
@@ -214,7 +224,7 @@ static status delete_data(struct op *op, struct kv_txn *txn, const struct collec
     return kv_delete(txn, c->bytes_key, err);
 }
 
-static status drop(struct op *op, struct kv_txn *txn, const struct collection *c, struct err *err) {
+status collection_delete(struct op *op, struct kv_txn *txn, const struct collection *c, struct err *err) {
     struct kv_mark mark = kv_mark(txn);
     TRY(ddl_note(op, txn, err));
     status st = kv_delete(txn, c->catalog_key, err);
@@ -227,7 +237,7 @@ status catalog_drop(struct op *op, struct kv_txn *txn, struct ns ns, struct err 
     struct collection *c = NULL;
     TRY(catalog_find(op, txn, ns, &c, err));
     status st = lock_exclusive(op, txn, ns, err);
-    if (st == ST_OK) st = drop(op, txn, c, err);
+    if (st == ST_OK) st = collection_delete(op, txn, c, err);
     collection_unref(c);
     return st;
 }
@@ -237,7 +247,7 @@ status catalog_drop_now(struct op *op, struct ns ns, struct err *err) {
     if (op->session_txn != NULL)
         return RAISE_CODE(err, CODE_OperationNotSupportedInTransaction, "Cannot drop a collection in a transaction");
     TRY(ddl_begin(op, ns, false, &d, err));
-    status st = drop(op, d.txn, d.c, err);
+    status st = collection_delete(op, d.txn, d.c, err);
     if (st == ST_OK) return ddl_commit(&d, err);
     ddl_abort(&d);
     return st;

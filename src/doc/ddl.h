@@ -18,12 +18,17 @@ struct ddl {
     struct kv_txn *gate, *txn;
     struct collection *c; /* NULL: does not exist (only when so allowed) */
 };
+/* A gate alone: a transaction that holds the exclusive locks on these names' entries, whether they exist or not; every writer to them has ended, and none
+ * begins before the gate is aborted. */
+status ddl_gate(struct op *op, const struct ns *names, uint32_t count, struct kv_txn **gate, struct err *err);
 /* ST_NOT_FOUND when there is no such collection, unless may_miss. On failure nothing is held. */
 status ddl_begin(struct op *op, struct ns ns, bool may_miss, struct ddl *out, struct err *err);
 /* Both end what is held. */
 status ddl_commit(struct ddl *d, struct err *err);
 void ddl_abort(struct ddl *d);
 
+/* Deletes a collection with all that is its, through txn, behind a gate. */
+status collection_delete(struct op *op, struct kv_txn *txn, const struct collection *c, struct err *err);
 /* Writes the edited entry of a collection through txn. */
 status entry_put(struct op *op, struct kv_txn *txn, struct ns ns, const struct entry_edit *e, struct err *err);
 /* The entry of a new collection. */

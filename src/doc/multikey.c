@@ -1,6 +1,7 @@
 /* Multikey flags: see multikey.h. */
 #include "doc/multikey.h"
 
+#include "base/hash.h"
 #include "doc/catalog_entry.h"
 #include "doc/db_state.h"
 #include "index/key.h"
@@ -8,6 +9,8 @@
 static struct multikey **bucket_of(struct db *db, uint64_t collection_id, uint64_t index_id) {
     return &db->multikeys[(collection_id * 31 + index_id) % MULTIKEY_BUCKETS];
 }
+
+uint64_t multikey_home(struct ns ns) { return hash64(ns.coll.p, ns.coll.len, hash64(ns.db.p, ns.db.len, 1)); }
 
 /* Referenced; with db->lock held. */
 static struct multikey *find(struct db *db, uint64_t collection_id, uint64_t index_id) {
@@ -77,18 +80,19 @@ static struct multikey *install(struct db *db, struct multikey *m) {
     return winner;
 }
 
-status multikey_open(struct db *db, struct kv_txn *txn, uint64_t collection_id, uint64_t index_id,
+status multikey_open(struct db *db, struct kv_txn *txn, const struct collection *c, uint64_t index_id,
                      struct multikey **out, struct err *err) {
     status st = ST_OK;
     mutex_lock(&db->lock);
-    struct multikey *m = find(db, collection_id, index_id);
+    struct multikey *m = find(db, c->id, index_id);
     mutex_unlock(&db->lock);
     if (m == NULL) {
         m = mem_new(db->mem, struct multikey);
         if (m == NULL) return RAISE(err, ST_NOMEM, "multikey flags");
         m->mem = db->mem;
-        m->collection_id = collection_id;
+        m->collection_id = c->id;
         m->index_id = index_id;
+        atomic_init(&m->home, multikey_home(c->ns));
         atomic_init(&m->ref_count, 1);
         TRY_OUT(load_committed(db, m, err));
         TRY_OUT(load(m, txn, false, err));
@@ -101,17 +105,23 @@ out:
     return st;
 }
 
-void multikey_forget(struct db *db, uint64_t collection_id, uint64_t index_id) {
+void multikey_forget(struct db *db, const struct collection *c, uint64_t index_id) {
     struct multikey *gone = NULL;
+    uint64_t home = multikey_home(c->ns);
     mutex_lock(&db->lock);
-    for (struct multikey **p = bucket_of(db, collection_id, index_id); *p != NULL; p = &(*p)->next) {
-        if ((*p)->collection_id != collection_id || (*p)->index_id != index_id) continue;
+    for (struct multikey **p = bucket_of(db, c->id, index_id); *p != NULL; p = &(*p)->next) {
+        if ((*p)->collection_id != c->id || (*p)->index_id != index_id) continue;
+        if (atomic_load(&(*p)->home) != home) break;
         gone = *p;
         *p = gone->next;
         break;
     }
     mutex_unlock(&db->lock);
     multikey_unref(gone);
+}
+
+void multikey_move(const struct collection *c, struct ns to) {
+    for (uint32_t i = 0; i < c->index_count; i++) atomic_store(&c->indexes[i].flags->home, multikey_home(to));
 }
 
 void multikey_forget_all(struct db *db) {

@@ -6,7 +6,9 @@
  *   M2  Every transaction that writes an entry needing it also writes the flag's key (blindly), until the flag is known to be committed: a
  *       transaction that found it set by another one must not rely on that one's commit.
  *   M3  Each flag has a key of its own, since the last blind write of a key wins.
- *   M4  The object lives as long as the database handle or until the index is gone: a transaction may have unreferenced its collection before it commits. */
+ *   M4  The object lives as long as the database handle or until the index is gone: a transaction may have unreferenced its collection before it commits.
+ *   M5  That a collection is not found under its name any more does not say that it is gone: it may have been renamed. So the object knows its collection's
+ *       name, by hash, and is forgotten under that one only. */
 #ifndef ELMO_DOC_MULTIKEY_H
 #define ELMO_DOC_MULTIKEY_H
 
@@ -16,6 +18,7 @@ struct multikey {
     struct multikey *next; /* in the table, under db->lock */
     const struct mem *mem;
     uint64_t collection_id, index_id;
+    _Atomic uint64_t home; /* of the name that the collection has, or is being given: multikey_home */
     atomic_uint ref_count;
     _Atomic uint64_t bits[INDEX_FIELDS_MAX];
     _Atomic uint64_t stored[INDEX_FIELDS_MAX]; /* known to be committed */
@@ -23,12 +26,15 @@ struct multikey {
     atomic_bool is_due;
 };
 
-/* The flags of an index, referenced; loaded from the last committed state and from what txn sees when they are not in memory. */
-status multikey_open(struct db *db, struct kv_txn *txn, uint64_t collection_id, uint64_t index_id,
+uint64_t multikey_home(struct ns ns);
+/* The flags of an index of c, referenced; loaded from the last committed state and from what txn sees when they are not in memory. */
+status multikey_open(struct db *db, struct kv_txn *txn, const struct collection *c, uint64_t index_id,
                      struct multikey **out, struct err *err);
 void multikey_unref(struct multikey *m); /* m may be NULL */
-/* Lets the table forget the flags of a dropped index. */
-void multikey_forget(struct db *db, uint64_t collection_id, uint64_t index_id);
+/* Lets the table forget the flags of a dropped index of c, unless the collection has another name now. */
+void multikey_forget(struct db *db, const struct collection *c, uint64_t index_id);
+/* The collection is being renamed: before its new name can be seen, and back if it is not renamed after all. */
+void multikey_move(const struct collection *c, struct ns to);
 void multikey_forget_all(struct db *db);
 
 /* Raises the flags that a document's keys need and writes those not known to be committed. */
