@@ -33,10 +33,13 @@ static status run(struct command_call *call, struct err *err) {
     TRY(fields_parse("renameCollection", call->body, fields, sizeof(fields) / sizeof(fields[0]), true, &cmd, err));
     TRY(split(cmd.from, "source", &from, err));
     TRY(split(cmd.to, "target", &to, err));
+    TRY(command_authorize(call, ACCESS_BY_WRITE, from.db, err));
+    TRY(command_authorize(call, ACCESS_BY_WRITE, to.db, err));
     return catalog_rename(call->op, from, to, cmd.drop_target, err);
 }
 
 const struct command command_rename_collection = {.name = "renameCollection",
                                                   .flags = COMMAND_WRITES | COMMAND_ADMIN_ONLY,
                                                   .run = run,
+                                                  .access = ACCESS_ASKS,
                                                   .help = "Gives a collection another name."};
