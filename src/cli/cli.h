@@ -11,12 +11,17 @@
 
 enum { EXIT_ERROR = 1, EXIT_USAGE = 2 };
 
+/* How often an option that makes a list may be given. */
+#define OPTION_LIST_MAX 64
+
 /* One option of a subcommand. */
 struct option_row {
-    const char *name;       /* "--db" */
-    const char *value_name; /* NULL: a flag */
-    const char *help;
-    const char **value; /* where it goes; a flag gets its own name */
+    const char *name; /* "--db", or with a short form "--query|-q" */
+    const char
+        *value_name;  /* NULL: a flag; "PATTERN...": a list; "=FILE": the value is optional and stands behind '=' */
+    const char *help; /* NULL: taken for the sake of old habits, without meaning, and not shown */
+    const char **
+        value; /* where it goes; a flag gets its own name; a list is an array of OPTION_LIST_MAX + 1, NULL at its end */
 };
 
 struct subcommand {
@@ -24,11 +29,14 @@ struct subcommand {
     int (*run)(int argc, char **argv); /* without the program's and the subcommand's names */
 };
 
-extern const struct subcommand sub_import, sub_find, sub_explain, sub_create_index, sub_stat, sub_check, sub_compact;
+extern const struct subcommand sub_import, sub_export, sub_dump, sub_restore, sub_find, sub_explain, sub_create_index,
+    sub_stat, sub_check, sub_compact;
 
 /* Reads options and up to `max` other arguments. Exit status, 0 to go on. `--help` prints and answers -1. */
 int args_parse(const struct subcommand *sub, int argc, char **argv, const struct option_row *rows, int row_count,
                const char **rest, int max, int *rest_count);
+/* Reads the number of an option; NULL text leaves *out. Complains when it is none or out of range. */
+bool number_option(const char *name, const char *text, int64_t min, int64_t max, int64_t *out);
 int usage_error(const struct subcommand *sub, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* "elmo: ..." on standard error; answers EXIT_ERROR. */
@@ -43,6 +51,8 @@ bool check_namespace(const char *ns);
 elmo_collection_t *open_collection(elmo_t *db, const char *ns);
 /* A document typed by a person; complains with `what`. NULL text gives {}. */
 bool parse_document(const char *text, const char *what, bson_t *out);
+/* The same from a file. */
+bool read_document(const char *path, const char *what, bson_t *out);
 
 /* One line of relaxed extended JSON, to be freed with bson_free; NULL when it cannot be made. */
 char *json_of(const bson_t *doc);

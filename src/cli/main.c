@@ -5,8 +5,9 @@
 
 #include "cli.h"
 
-static const struct subcommand *const subcommands[] = {&sub_import, &sub_find,  &sub_explain, &sub_create_index,
-                                                       &sub_stat,   &sub_check, &sub_compact};
+static const struct subcommand *const subcommands[] = {&sub_import, &sub_dump,    &sub_restore,
+                                                       &sub_find,   &sub_explain, &sub_create_index,
+                                                       &sub_stat,   &sub_check,   &sub_compact};
 #define SUBCOMMAND_COUNT (sizeof(subcommands) / sizeof(subcommands[0]))
 
 static void print_help(FILE *out) {

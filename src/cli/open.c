@@ -1,7 +1,8 @@
 /* Opening databases and collections, and documents typed by people. */
+#include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "stream.h"
 
 elmo_t *open_db(const char *path, bool read_only, bool create, const char *sync) {
     bson_error_t error;
@@ -41,4 +42,36 @@ bool parse_document(const char *text, const char *what, bson_t *out) {
     if (elmo_json_parse(text, -1, out, NULL, NULL, &error)) return true;
     (void) complain("%s: %s", what, error.message);
     return false;
+}
+
+/* More than any filter has. */
+#define DOCUMENT_TEXT_MAX ((size_t) 64 * 1024 * 1024)
+
+char *read_text(const char *path, size_t max, size_t *len) {
+    struct stream_in in;
+    size_t cap = 4096, n = 0, part;
+    if (!stream_in_open(&in, path, GZIP_DETECT)) return NULL;
+    char *text = bson_malloc(cap);
+    while ((part = stream_in_read(&in, text + n, cap - n - 1)) > 0) {
+        n += part;
+        if (n + 1 == cap && n < max) text = bson_realloc(text, cap *= 2);
+        else if (n >= max) break;
+    }
+    text[n] = '\0';
+    *len = n;
+    bool failed = in.error[0] != '\0' || n >= max;
+    if (failed) (void) complain("%s: %s", in.name, in.error[0] != '\0' ? in.error : "the file is too large");
+    stream_in_close(&in);
+    if (!failed) return text;
+    bson_free(text);
+    return NULL;
+}
+
+bool read_document(const char *path, const char *what, bson_t *out) {
+    size_t len;
+    char *text = read_text(path, DOCUMENT_TEXT_MAX, &len);
+    if (text == NULL) return false;
+    bool ok = parse_document(text, what, out);
+    bson_free(text);
+    return ok;
 }
