@@ -154,8 +154,8 @@ ELMO_API bool elmo_collection_drop_index (elmo_collection_t *c, const char *inde
 /* Verifies the file: every block, order, references and space, then every document, every index entry against its document and back. Calls `found`, from this
  * thread, with a text for each fault. Writers may go on. False when the check itself could not be made. *faults (may be NULL) counts. */
 ELMO_API bool elmo_check (elmo_t *db, void (*found) (void *ctx, const char *text), void *ctx, uint64_t *faults, bson_error_t *error);
-/* Merges everything into the last level. Free space at the end of the file is given back; free space before it stays for later writes, so
- * that the file may be longer afterwards than before. Takes long on a large database; others may read and write meanwhile. */
+/* Merges everything into the last level and shrinks the file to what is in use. While it runs the file may be twice as long, and that much room must be there. Takes
+ * long on a large database; others may read and write meanwhile. What an open cursor or transaction still reads stays until the next time. */
 ELMO_API bool elmo_compact (elmo_t *db, bson_error_t *error);
 /* What is inside: levels, segments, blocks, cache, log, space; figures in bytes unless named otherwise. */
 ELMO_API bool elmo_stat (elmo_t *db, bson_t *reply, bson_error_t *error);

@@ -127,7 +127,7 @@ typedef struct {
 ELMO_API void lsm_stat (lsm_t *db, lsm_stat_t *stat);
 /* Writes what is in memory into the file. */
 ELMO_API bool lsm_flush (lsm_t *db, lsm_error_t *error);
-/* Merges everything. Gives back the free space at the end of the file; what lies before it stays for later writes. */
+/* Merges everything and shrinks the file to what is in use. While it runs the file may be twice as long. What open transactions still read stays. */
 ELMO_API bool lsm_compact (lsm_t *db, lsm_error_t *error);
 /* Verifies every byte in use; `found` is called with a text for each fault. True when the check could be made; *faults (may be NULL) counts them. */
 ELMO_API bool lsm_check (lsm_t *db, void (*found) (void *ctx, const char *text), void *ctx, uint64_t *faults, lsm_error_t *error);

@@ -173,4 +173,4 @@ static int run_compact(int argc, char **argv) {
 
 const struct subcommand sub_stat = {"stat", "stat FILE", "collections, levels, space", run_stat};
 const struct subcommand sub_check = {"check", "check FILE", "verify every block, document and index entry", run_check};
-const struct subcommand sub_compact = {"compact", "compact FILE", "merge everything; gives back free space at the end of the file", run_compact};
+const struct subcommand sub_compact = {"compact", "compact FILE", "merge everything and shrink the file to what is in use", run_compact};

@@ -405,6 +405,7 @@ status compact_one(struct lsm *l, bool *did, struct err *err) {
     if (l->wal == NULL || atomic_load(&l->is_stopping)) return ST_OK;
     mutex_lock(&l->merge_mutex);
     status st = compact(l, pick_due, did, err);
+    if (st == ST_OK && !*did) st = shrink_when_due(l, did, err);
     mutex_unlock(&l->merge_mutex);
     return st;
 }
@@ -414,10 +415,7 @@ status compact_all(struct lsm *l, struct err *err) {
     TRY(flush_everything(l, err));
     mutex_lock(&l->merge_mutex);
     status st = compact(l, pick_all, &did, err);
+    if (st == ST_OK) st = shrink_all(l, err);
     mutex_unlock(&l->merge_mutex);
-    mutex_lock(&l->tree_mutex);
-    for (int i = 0; i < 3 && st == ST_OK; i++)
-        st = tree_commit_head(l, 0, false, err); /* give back, make reusable, shorten */
-    mutex_unlock(&l->tree_mutex);
     return st;
 }

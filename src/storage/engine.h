@@ -8,12 +8,12 @@
  *   merge.c    k sources as one, both ways; a level as one source
  *   fold.c     which versions of a key a rewrite keeps
  *   tree.c     tree commits: manifest edits made durable and visible; space given back
- *   flush.c    memtable to segment; compact.c: merges; maintain.c: threads and back-pressure
+ *   flush.c    memtable to segment; compact.c: merges; shrink.c: moves within the file; maintain.c: threads and back-pressure
  *   recover.c  open and close; sequence.c: id sequences; bulk.c: bulk loads; stat.c; check.c
  *
  * LOCKS, in the order in which they are taken
  *   flush_mutex    one flush at a time
- *   merge_mutex    one merge at a time
+ *   merge_mutex    one merge or move at a time
  *   tree_mutex     manifest, store_commit, list of logs
  *   leadership     commit.c: the right to append to the log, write the active memtable, replace it. Waited for like a lock.
  *   version_mutex  replacing `current`, the retired versions. Short: no I/O, but for the allocation of a version
@@ -24,6 +24,8 @@
  *   E2  replay_lsn is the LSN of the last record in the youngest flushed memtable; memtables are flushed oldest first.
  *   E3  A run leaves the manifest first, then the versions; its extents are given back after the last version with it is gone.
  *   E4  A large value's extents are given back by the tree commit that drops its entry: whoever could still read it has a snapshot that keeps the entry.
+ *   E6  What was moved within the file leaves its old place when all versions older than the move are gone (struct left). A segment that was moved in part
+ *       shares the rest with its heir, which it keeps.
  *   E5  Levels 1 and below hold disjoint runs, by their bounds with range deletes.
  */
 #ifndef ELMO_STORAGE_ENGINE_H
@@ -57,6 +59,16 @@ struct run {
     bool is_input;   /* merge_mutex: of the running merge */
     bool is_dropped; /* no longer in the manifest: give its extents back at the end */
     struct run *next_free;
+    struct run
+        *heir; /* merge_mutex, until it is dropped: the same segment moved; a reference (E6). It has the extents then */
+};
+
+/* Places that a move left, for those who read older versions (E6). */
+struct left {
+    struct left *next;
+    uint64_t until; /* free when no version has a lesser number */
+    size_t count;
+    struct extent extents[];
 };
 
 struct table {
@@ -74,8 +86,10 @@ struct version {
     struct fragments *run_cover;         /* range deletes of the runs, NULL when none */
     struct fragments *cover;             /* and of the immutable tables */
     struct version *next_retired;
-    uint64_t waiting_for; /* retired: reader slots not yet seen empty */
-    struct run *runs[];   /* level 0 by max_seq descending, others by min_key */
+    uint64_t number;               /* ascending with the versions */
+    struct version *older, *newer; /* free_mutex: all that there are */
+    uint64_t waiting_for;          /* retired: reader slots not yet seen empty */
+    struct run *runs[];            /* level 0 by max_seq descending, others by min_key */
 };
 
 struct reader_slot {
@@ -148,6 +162,9 @@ struct lsm {
 
     struct mutex free_mutex;
     struct run *free_runs; /* dropped, seen by nobody any more */
+    struct left *lefts;
+    struct version *oldest, *newest; /* all versions that are not freed */
+    uint64_t version_number;         /* given last */
 
     struct mutex sequence_mutex;
     struct sequence *sequences;
@@ -164,8 +181,8 @@ struct lsm {
     _Atomic bool is_broken, has_background_err;
     struct thread flusher, merger, syncer;
 
-    _Atomic uint64_t flush_count, merge_count, merged_len, move_count, drop_count, stall_count, commit_count,
-        sync_count;
+    _Atomic uint64_t flush_count, merge_count, merged_len, move_count, shifted_len, drop_count, stall_count,
+        commit_count, sync_count;
 };
 
 static inline struct lsm *lsm_of(struct kv *kv) { return (struct lsm *) kv; }
@@ -261,6 +278,8 @@ struct tree_edit {
     struct version_edit version;
     const struct extent *freed; /* large values dropped */
     size_t freed_count;
+    const struct extent *left; /* places that were moved away from */
+    size_t left_count;
     bool is_flush; /* replay_lsn and last_seq rise to these */
     uint64_t replay_lsn, last_seq;
 };
@@ -270,7 +289,8 @@ status tree_commit(struct lsm *l, const struct tree_edit *edit, struct err *err)
 status tree_commit_head(struct lsm *l, uint32_t flags, bool is_exact, struct err *err);
 bool tree_meets_merge(const struct lsm *l, struct slice lo, struct slice hi,
                       bool hi_is_open); /* tree_mutex held: the hull of the running merge */
-bool tree_has_freed(struct lsm *l);     /* dropped runs wait for a tree commit to give their extents back */
+/* Bytes that the next tree commits give back: of dropped runs and left places that nobody needs any more. */
+uint64_t tree_freed_len(struct lsm *l);
 
 /* --- flush.c --- */
 status flush_oldest(struct lsm *l, bool *did, struct err *err); /* takes flush_mutex */
@@ -279,6 +299,12 @@ status flush_everything(struct lsm *l, struct err *err);
 /* --- compact.c --- */
 status compact_one(struct lsm *l, bool *did, struct err *err); /* takes merge_mutex; one due merge, move or drop */
 status compact_all(struct lsm *l, struct err *err);
+
+/* --- shrink.c; merge_mutex held --- */
+/* Moves what lies at the end of the file into holes and cuts the end off, until nothing is gained. */
+status shrink_all(struct lsm *l, struct err *err);
+/* A step of the same, when so much is free that it pays without being asked for. */
+status shrink_when_due(struct lsm *l, bool *did, struct err *err);
 
 /* --- maintain.c --- */
 status maintain_start(struct lsm *l, struct err *err);

@@ -69,6 +69,7 @@ void lsm_kv_stat(struct kv *kv, struct lsm_kv_stat *out) {
     out->merges = atomic_load(&l->merge_count);
     out->merged_bytes = atomic_load(&l->merged_len);
     out->moves = atomic_load(&l->move_count);
+    out->shifted_bytes = atomic_load(&l->shifted_len);
     out->drops = atomic_load(&l->drop_count);
     out->stalls = atomic_load(&l->stall_count);
     out->syncs = atomic_load(&l->sync_count);

@@ -35,10 +35,12 @@ struct lsm_opts {
     uint64_t segment_len; /* bytes on disk at which a merge starts the next segment, default 16 MiB */
     uint32_t
         level0_count; /* segments in level 0 that start a merge, default 4; writers slow down at twice, stop at four times as many */
-    uint64_t level_len;     /* bytes of the smallest level below level 0, default 8 memtables */
-    uint32_t level_ratio;   /* each further level is so many times larger, default 10 */
-    uint64_t file_len_max;  /* the file grows no further; 0: no limit */
-    uint64_t log_file_len;  /* zero-filled ahead; default 64 MiB */
+    uint64_t level_len;   /* bytes of the smallest level below level 0, default 8 memtables */
+    uint32_t level_ratio; /* each further level is so many times larger, default 10 */
+    uint64_t
+        shrink_free_len;   /* the file is shrunk unasked when so much, and two thirds of it, are free; default 16 MiB */
+    uint64_t file_len_max; /* the file grows no further; 0: no limit */
+    uint64_t log_file_len; /* zero-filled ahead; default 64 MiB */
     uint64_t log_zero_step; /* default 1 MiB */
 };
 #define LSM_THREADS_DEFAULT 2
@@ -48,7 +50,8 @@ status lsm_kv_open(struct env *env, const char *path, const struct lsm_opts *opt
 
 /* Writes everything committed so far into segments. */
 status lsm_kv_flush(struct kv *kv, struct err *err);
-/* Flushes, then merges everything into the last level, dropping what no snapshot sees, and shortens the file. */
+/* Flushes, then merges everything into the last level, dropping what no snapshot sees, and shrinks the file to what is in use then: what lies behind holes moves
+ * into them. While it runs, the file may be twice as long as before. What a snapshot or cursor still reads stays where it is. */
 status lsm_kv_compact(struct kv *kv, struct err *err);
 /* Runs due maintenance in the caller until there is none (threads: 0, tests). */
 status lsm_kv_maintain(struct kv *kv, struct err *err);
@@ -62,7 +65,7 @@ struct lsm_kv_stat {
     uint64_t log_len, last_lsn, sequence;
     uint64_t snapshots, oldest_snapshot;
     uint64_t cache_bytes, cache_bytes_max, cache_hits, cache_misses;
-    uint64_t flushes, merges, merged_bytes, moves, drops, stalls, syncs, commits;
+    uint64_t flushes, merges, merged_bytes, moves, shifted_bytes, drops, stalls, syncs, commits;
 };
 void lsm_kv_stat(struct kv *kv, struct lsm_kv_stat *out);
 

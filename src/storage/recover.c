@@ -22,6 +22,7 @@ static void take_defaults(struct lsm_opts *o) {
     if (o->segment_len == 0) o->segment_len = (uint64_t) 16 << 20;
     if (o->level0_count == 0) o->level0_count = 4;
     if (o->level_len == 0) o->level_len = 8 * (uint64_t) o->memtable_bytes;
+    if (o->shrink_free_len == 0) o->shrink_free_len = (uint64_t) 16 << 20;
     if (o->level_ratio < 2) o->level_ratio = 10;
 }
 
@@ -87,6 +88,10 @@ static void handle_free(struct lsm *l) {
         next = r->next_free;
         segment_unref(r->seg);
         mem_delete(l->mem, r);
+    }
+    for (struct left *at = l->lefts, *next; at != NULL; at = next) {
+        next = at->next;
+        mem_free(l->mem, at, sizeof(*at) + at->count * sizeof(at->extents[0]));
     }
     if (l->wal != NULL) wal_close(l->wal);
     intents_free(l->intents);
@@ -232,6 +237,7 @@ status lsm_kv_open(struct env *env, const char *path, const struct lsm_opts *opt
 static status close_cleanly(struct lsm *l) {
     if (atomic_load(&l->is_broken)) return ST_IO;
     TRY(flush_everything(l, NULL));
+    version_reclaim(l); /* so that all extents can be given back */
     mutex_lock(&l->tree_mutex);
     status st = tree_commit_head(l, STORE_CLEAN, true, NULL);
     mutex_unlock(&l->tree_mutex);

@@ -133,8 +133,9 @@ status space_give(struct space *sp, struct extent e, struct err *err) {
     return ST_OK;
 }
 
-/* Cuts `len` bytes off the front of the run with the lowest address that has `min`. */
-bool space_take_some(struct space *sp, uint64_t min, uint64_t max, struct extent *out) {
+/* Cuts off the front of the run with the lowest address that has `min`. If that one reaches the limit too early, those behind it do all the more. */
+bool space_take_below(struct space *sp, uint64_t min, uint64_t max, uint64_t limit, struct extent *out) {
+    assert(min <= max);
     if (min == 0 || longest_of(sp, sp->root) < min) return false;
     uint32_t n = sp->root;
     for (;;) {
@@ -144,6 +145,8 @@ bool space_take_some(struct space *sp, uint64_t min, uint64_t max, struct extent
         else n = node->right;
     }
     struct space_node run = sp->nodes[n];
+    if (run.at >= limit || limit - run.at < min) return false;
+    if (max > limit - run.at) max = limit - run.at;
     uint64_t len = run.len < max ? run.len : max;
     unhook(sp, &sp->root, n);
     drop_node(sp, n);
@@ -154,6 +157,10 @@ bool space_take_some(struct space *sp, uint64_t min, uint64_t max, struct extent
     split(sp, sp->root, run.at, &left, &right);
     sp->root = join(sp, join(sp, left, new_node(sp, run.at + len, run.len - len)), right);
     return true;
+}
+
+bool space_take_some(struct space *sp, uint64_t min, uint64_t max, struct extent *out) {
+    return space_take_below(sp, min, max, UINT64_MAX, out);
 }
 
 bool space_take(struct space *sp, uint64_t len, struct extent *out) { return space_take_some(sp, len, len, out); }
@@ -175,6 +182,15 @@ static uint32_t run_before(const struct space *sp, uint64_t end) {
 bool space_overlaps(const struct space *sp, struct extent e) {
     uint32_t n = e.len != 0 ? run_before(sp, e.at + e.len) : 0;
     return n != 0 && sp->nodes[n].at + sp->nodes[n].len > e.at;
+}
+
+struct extent space_part(const struct space *sp, struct extent e) {
+    uint64_t end = e.at + e.len;
+    uint32_t n = e.len != 0 ? run_before(sp, end) : 0;
+    if (n == 0 || sp->nodes[n].at + sp->nodes[n].len <= e.at) return (struct extent){0, 0};
+    uint64_t from = sp->nodes[n].at > e.at ? sp->nodes[n].at : e.at;
+    uint64_t until = sp->nodes[n].at + sp->nodes[n].len;
+    return (struct extent){from, (until < end ? until : end) - from};
 }
 
 status space_claim(struct space *sp, struct extent e, bool *out_was_free, struct err *err) {

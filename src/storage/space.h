@@ -32,6 +32,10 @@ status space_reserve(struct space *sp, size_t count, struct err *err);
 bool space_take(struct space *sp, uint64_t len, struct extent *out);
 /* Takes up to `max` bytes, at least `min`, from the run with the lowest address that has `min`. */
 bool space_take_some(struct space *sp, uint64_t min, uint64_t max, struct extent *out);
+/* The same with all of it below `limit`. */
+bool space_take_below(struct space *sp, uint64_t min, uint64_t max, uint64_t limit, struct extent *out);
+/* The part of e that is free, of several the one with the highest address; len 0: none of it is free. */
+struct extent space_part(const struct space *sp, struct extent e);
 /* Takes exactly e. False when any part of it is not free. ST_NOMEM may be met when it is cut out of the middle of a run. */
 status space_claim(struct space *sp, struct extent e, bool *out_was_free, struct err *err);
 /* True when any part of e is free. */

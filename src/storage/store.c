@@ -22,8 +22,12 @@
 
 #define GROW_MIN                                                                                                       \
     ((uint64_t) 1 << 20) /* the file grows by at least this, so that ordinary writes do not change its length, */
-#define GROW_MAX ((uint64_t) 64 << 20)       /* by an eighth of itself up to this */
-#define PIECE_MIN ((uint64_t) 16 * UNIT_LEN) /* pieces of an allocation in several extents are not smaller */
+#define GROW_MAX ((uint64_t) 64 << 20) /* by an eighth of itself up to this */
+#define PIECE_MIN                                                                                                      \
+    ((uint64_t) 16 *                                                                                                   \
+     UNIT_LEN) /* pieces of an allocation in several extents are not smaller, but those that fill holes */
+
+#define NO_LIMIT UINT64_MAX
 
 const struct store_head *store_head(const struct store *s) { return &s->current.head; }
 const char *store_path(const struct store *s) { return s->path; }
@@ -84,20 +88,22 @@ static void give_back(struct store *s, const struct extent *extents, uint32_t co
         (void) space_give(&s->space, extents[i], NULL); /* without memory it is lost until the file is opened anew */
 }
 
-/* One run if there is one; else pieces from low addresses, each large enough for the rest to fit the number; else growth. */
-static status take_extents(struct store *s, uint64_t len, uint32_t extents_max, struct extent *out, uint32_t *out_count,
-                           struct err *err) {
+/* One run if there is one; else pieces from low addresses, each large enough for the rest to fit the number; else, without a
+ * limit, growth. */
+static status take_extents(struct store *s, uint64_t len, uint32_t extents_max, uint64_t limit, struct extent *out,
+                           uint32_t *out_count, struct err *err) {
     uint32_t n = 0;
     uint64_t rest = len;
     while (rest != 0) {
         uint64_t left = extents_max - n, share = round_up((rest + left - 1) / left, UNIT_LEN);
-        uint64_t least = share < PIECE_MIN ? PIECE_MIN : share;
+        uint64_t least = share < PIECE_MIN && limit == NO_LIMIT ? PIECE_MIN : share;
         if (least > rest) least = rest;
-        if (space_take(&s->space, rest, &out[n]) || space_take_some(&s->space, least, rest, &out[n])) {
+        if (space_take_below(&s->space, rest, rest, limit, &out[n]) ||
+            space_take_below(&s->space, least, rest, limit, &out[n])) {
             rest -= out[n++].len;
             continue;
         }
-        status st = grow_file(s, rest, err);
+        status st = limit == NO_LIMIT ? grow_file(s, rest, err) : ST_NOT_FOUND;
         if (st != ST_OK) {
             give_back(s, out, n);
             return st;
@@ -107,15 +113,20 @@ static status take_extents(struct store *s, uint64_t len, uint32_t extents_max, 
     return ST_OK;
 }
 
-status store_alloc(struct store *s, uint64_t len, uint32_t extents_max, struct extent *out, uint32_t *out_count,
-                   struct err *err) {
+status store_alloc_below(struct store *s, uint64_t len, uint32_t extents_max, uint64_t limit, struct extent *out,
+                         uint32_t *out_count, struct err *err) {
     assert(extents_max > 0);
     if (len > INT64_MAX / 2) return RAISE(err, ST_NO_SPACE, "%s: %" PRIu64 " bytes were asked for", s->path, len);
     mutex_lock(&s->lock);
     status st = refuse_writes(s, err);
-    if (st == ST_OK) st = take_extents(s, round_up(len, UNIT_LEN), extents_max, out, out_count, err);
+    if (st == ST_OK) st = take_extents(s, round_up(len, UNIT_LEN), extents_max, limit, out, out_count, err);
     mutex_unlock(&s->lock);
     return st;
+}
+
+status store_alloc(struct store *s, uint64_t len, uint32_t extents_max, struct extent *out, uint32_t *out_count,
+                   struct err *err) {
+    return store_alloc_below(s, len, extents_max, NO_LIMIT, out, out_count, err);
 }
 
 void store_forfeit(struct store *s, const struct extent *extents, uint32_t count) {
@@ -226,13 +237,14 @@ static void turn_pending(struct store *s, struct extent *next, size_t next_count
 }
 
 /* Cuts off the free end: when it is longer than two steps, down to one; at a clean end all of it. T1 holds as pending
- * extents are not in `space`. A failure costs nothing but length. */
+ * extents are not in `space`; after a failure nobody knows which superblock counts, and nothing is cut. A failure to cut costs nothing but length. */
 static void trim_file(struct store *s, bool wholly) {
     mutex_lock(&s->lock);
     struct extent tail = space_last(&s->space);
     uint64_t keep = wholly ? 0 : grow_step(s);
     bool was_free = false;
-    if (tail.len == 0 || tail.at + tail.len != s->file_len || (!wholly && tail.len <= 2 * keep)) goto out;
+    if (s->has_failed || tail.len == 0 || tail.at + tail.len != s->file_len || (!wholly && tail.len <= 2 * keep))
+        goto out;
     struct extent cut = {tail.at + keep, tail.len - keep};
     if (space_claim(&s->space, cut, &was_free, NULL) != ST_OK) goto out;
     assert(was_free);
@@ -241,6 +253,8 @@ static void trim_file(struct store *s, bool wholly) {
 out:
     mutex_unlock(&s->lock);
 }
+
+void store_trim(struct store *s) { trim_file(s, true); }
 
 /* At a clean end the same state is written once more, so that the file can be cut to what is in use. */
 static void settle_clean(struct store *s) {

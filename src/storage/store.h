@@ -58,6 +58,9 @@ const char *store_path(const struct store *s); /* the real path */
  * Nothing is durable; a crash forgets it. ST_NO_SPACE when the file cannot grow. */
 status store_alloc(struct store *s, uint64_t len, uint32_t extents_max, struct extent *out, uint32_t *out_count,
                    struct err *err);
+/* The same with all of it below `limit`, in holes; the file does not grow. ST_NOT_FOUND when there is no such room. */
+status store_alloc_below(struct store *s, uint64_t len, uint32_t extents_max, uint64_t limit, struct extent *out,
+                         uint32_t *out_count, struct err *err);
 /* Gives back what was allocated and never committed: free at once. */
 void store_forfeit(struct store *s, const struct extent *extents, uint32_t count);
 
@@ -73,6 +76,9 @@ void store_will_need(struct store *s, uint64_t at, uint64_t len);
  * refuses further commits with the same error when a sync failed. The file is shortened when its tail is free. */
 status store_commit(struct store *s, const struct manifest *m, const struct store_head *head,
                     const struct extent *freed, size_t freed_count, struct err *err);
+
+/* Cuts all of the free end off the file (a commit leaves some of it for the next writes). What cannot be cut now stays. */
+void store_trim(struct store *s);
 
 /* Tells the store at open what else is in use: extents of large values, which the manifest does not name. Before the first alloc. */
 status store_claim(struct store *s, struct extent e, struct err *err);

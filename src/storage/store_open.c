@@ -8,6 +8,7 @@
  * that has at most the length of a new one, nothing in slot 0 and no whole superblock is such a leftover: `create` makes it anew. */
 #include "storage/store_internal.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 #include "base/codes.h"
@@ -111,6 +112,21 @@ static status map_space(struct store *s, const struct manifest *m, struct err *e
  * failed. Written once more and synced it is durable. The same bytes over themselves cannot be torn. */
 static status confirm_newest(struct store *s, struct err *err) { return store_write_superblock(s, &s->current, err); }
 
+/* Makes the free parts of e pending: a segment that moved may have left only a part of its extent. */
+static status hold_extent(struct store *s, struct extent e, struct err *err) {
+    for (struct extent part; (part = space_part(&s->space, e)).len != 0;) {
+        bool was_free = false;
+        void *array = s->pending;
+        if (!mem_grow(s->mem, &array, &s->pending_cap, s->pending_count + 1, sizeof(*s->pending)))
+            return RAISE(err, ST_NOMEM, "space of %s", s->path);
+        s->pending = array;
+        TRY(space_claim(&s->space, part, &was_free, err));
+        assert(was_free);
+        s->pending[s->pending_count++] = part;
+    }
+    return ST_OK;
+}
+
 /* What the newest commit freed stays until the next one (T1): the extents of the other slot's manifest that are not in use
  * now. (Those of large values are not named there; confirm_newest makes sure that the older slot is not needed for them.) */
 static status hold_older(struct store *s, const struct slots *slots, struct err *err) {
@@ -124,19 +140,10 @@ static status hold_older(struct store *s, const struct slots *slots, struct err 
         if (st == ST_CORRUPT || st == ST_UNSUPPORTED) st = ST_OK;
         return st;
     }
-    size_t cap = sb->manifest_extent_count;
-    for (size_t i = 0; i < older.segment_count; i++) cap += older.segments[i].extent_count;
-    s->pending = mem_alloc(s->mem, cap * sizeof(*s->pending));
-    s->pending_cap = s->pending != NULL ? cap : 0;
-    if (s->pending == NULL) st = RAISE(err, ST_NOMEM, "space of %s", s->path);
     for (size_t i = 0; st == ST_OK && i <= older.segment_count; i++) {
         const struct extent *e = i == 0 ? sb->manifest_extents : older.segments[i - 1].extents;
         uint32_t n = i == 0 ? sb->manifest_extent_count : older.segments[i - 1].extent_count;
-        for (uint32_t k = 0; k < n && st == ST_OK; k++) {
-            bool was_free = false;
-            st = space_claim(&s->space, e[k], &was_free, err);
-            if (was_free) s->pending[s->pending_count++] = e[k];
-        }
+        for (uint32_t k = 0; k < n && st == ST_OK; k++) st = hold_extent(s, e[k], err);
     }
     manifest_release(&older);
     return st;

@@ -3,7 +3,8 @@
  *   copy the manifest, edit -> prepare the version -> store_commit -> install, swap manifests -> forget logs
  *                                       \ failed: discard, nothing changed
  *
- * Extents go back with the commit after the last reader: a dropped run waits in free_runs once no version holds it (engine.h E3).
+ * Extents go back with the commit after the last reader: a dropped run waits in free_runs once no version holds it (engine.h E3), a place that a move left
+ * in `lefts` until the versions from before the move are gone (E6).
  */
 #include <assert.h>
 
@@ -12,15 +13,14 @@
 /* What one commit gives back. */
 struct giving {
     struct run *runs;
+    struct left *lefts;
     struct extent *extents;
     size_t count, cap;
 };
 
-bool tree_has_freed(struct lsm *l) {
-    mutex_lock(&l->free_mutex);
-    bool any = l->free_runs != NULL;
-    mutex_unlock(&l->free_mutex);
-    return any;
+/* free_mutex held: no version needs it any more. */
+static bool is_ripe(const struct lsm *l, const struct left *left) {
+    return l->oldest == NULL || l->oldest->number >= left->until;
 }
 
 bool tree_meets_merge(const struct lsm *l, struct slice lo, struct slice hi, bool hi_is_open) {
@@ -29,6 +29,17 @@ bool tree_meets_merge(const struct lsm *l, struct slice lo, struct slice hi, boo
     if (c < 0 || (c == 0 && l->merging.hi_is_open)) return false;
     c = slice_compare(l->merging.lo, hi);
     return c < 0 || (c == 0 && !hi_is_open);
+}
+
+uint64_t tree_freed_len(struct lsm *l) {
+    uint64_t sum = 0;
+    mutex_lock(&l->free_mutex);
+    for (const struct run *r = l->free_runs; r != NULL; r = r->next_free)
+        for (uint32_t i = 0; i < r->meta->extent_count; i++) sum += r->meta->extents[i].len;
+    for (const struct left *left = l->lefts; left != NULL; left = left->next)
+        for (size_t i = 0; is_ripe(l, left) && i < left->count; i++) sum += left->extents[i].len;
+    mutex_unlock(&l->free_mutex);
+    return sum;
 }
 
 static status give(struct lsm *l, struct giving *g, const struct extent *extents, size_t n, struct err *err) {
@@ -41,33 +52,85 @@ static status give(struct lsm *l, struct giving *g, const struct extent *extents
     return ST_OK;
 }
 
+/* free_mutex held. */
+static struct left *take_ripe(struct lsm *l) {
+    struct left *ripe = NULL;
+    for (struct left **at = &l->lefts, *found; (found = *at) != NULL;) {
+        if (!is_ripe(l, found)) {
+            at = &found->next;
+            continue;
+        }
+        *at = found->next;
+        found->next = ripe;
+        ripe = found;
+    }
+    return ripe;
+}
+
 static status gather_freed(struct lsm *l, struct giving *g, const struct extent *also, size_t also_count,
                            struct err *err) {
     mutex_lock(&l->free_mutex);
     g->runs = l->free_runs;
     l->free_runs = NULL;
+    g->lefts = take_ripe(l);
     mutex_unlock(&l->free_mutex);
     TRY(give(l, g, also, also_count, err));
+    for (struct left *at = g->lefts; at != NULL; at = at->next) TRY(give(l, g, at->extents, at->count, err));
     for (struct run *r = g->runs; r != NULL; r = r->next_free)
         TRY(give(l, g, r->meta->extents, r->meta->extent_count, err));
     return ST_OK;
 }
 
-/* After success frees the runs, after failure puts them back. */
+static void free_left(struct lsm *l, struct left *left) {
+    if (left != NULL) mem_free(l->mem, left, sizeof(*left) + left->count * sizeof(left->extents[0]));
+}
+
+/* After success frees the runs and places, after failure puts them back. */
 static void end_giving(struct lsm *l, struct giving *g, bool is_given) {
     mem_free(l->mem, g->extents, g->cap * sizeof(*g->extents));
-    struct run *last = NULL;
+    mutex_lock(&l->free_mutex);
+    for (struct run **at = &g->runs; !is_given && *at != NULL;) {
+        struct run *r = *at;
+        *at = r->next_free;
+        r->next_free = l->free_runs;
+        l->free_runs = r;
+    }
+    for (struct left **at = &g->lefts; !is_given && *at != NULL;) {
+        struct left *left = *at;
+        *at = left->next;
+        left->next = l->lefts;
+        l->lefts = left;
+    }
+    mutex_unlock(&l->free_mutex);
     for (struct run *r = g->runs, *next; r != NULL; r = next) {
         next = r->next_free;
-        last = r;
-        if (!is_given) continue;
         segment_unref(r->seg);
         mem_delete(l->mem, r);
     }
-    if (is_given || last == NULL) return;
+    for (struct left *left = g->lefts, *next; left != NULL; left = next) {
+        next = left->next;
+        free_left(l, left);
+    }
+}
+
+/* What edit leaves, in memory before the commit; NULL when it is nothing. */
+static status new_left(struct lsm *l, const struct tree_edit *edit, struct left **out, struct err *err) {
+    *out = NULL;
+    if (edit->left_count == 0) return ST_OK;
+    struct left *left = mem_alloc(l->mem, sizeof(*left) + edit->left_count * sizeof(left->extents[0]));
+    if (left == NULL) return RAISE(err, ST_NOMEM, "moved extents");
+    left->count = edit->left_count;
+    memcpy(left->extents, edit->left, edit->left_count * sizeof(left->extents[0]));
+    *out = left;
+    return ST_OK;
+}
+
+static void keep_left(struct lsm *l, struct left *left, uint64_t until) {
+    if (left == NULL) return;
+    left->until = until;
     mutex_lock(&l->free_mutex);
-    last->next_free = l->free_runs;
-    l->free_runs = g->runs;
+    left->next = l->lefts;
+    l->lefts = left;
     mutex_unlock(&l->free_mutex);
 }
 
@@ -170,6 +233,7 @@ status tree_commit(struct lsm *l, const struct tree_edit *edit, struct err *err)
     struct giving g = {0};
     struct store_head head = l->head;
     struct version *v = NULL;
+    struct left *left = NULL;
     manifest_init(&m, l->mem);
     head.flags &= ~(uint32_t) STORE_CLEAN;
     if (edit->is_flush && edit->replay_lsn > head.replay_lsn) head.replay_lsn = edit->replay_lsn;
@@ -177,12 +241,19 @@ status tree_commit(struct lsm *l, const struct tree_edit *edit, struct err *err)
     if (st == ST_OK) st = manifest_copy(&m, &l->manifest, err);
     if (st == ST_OK) st = edit_manifest(l, edit, &m, err);
     if (st == ST_OK) st = gather_freed(l, &g, edit->freed, edit->freed_count, err);
+    if (st == ST_OK) st = new_left(l, edit, &left, err);
     if (st == ST_OK) st = version_prepare(l, &edit->version, &v, err);
     if (st == ST_OK) {
+        uint64_t number = v->number;
         st = commit_store(l, &m, &head, &g, err);
         if (st == ST_OK) version_install(l, &edit->version, v);
         else version_discard(l, &edit->version, v);
+        if (st == ST_OK) {
+            keep_left(l, left, number);
+            left = NULL;
+        }
     }
+    free_left(l, left);
     if (st == ST_OK) {
         take_manifest(l, &m);
         l->head = head;

@@ -38,9 +38,11 @@ struct run *run_ref(struct run *r) {
 void run_unref(struct run *r) {
     if (r == NULL || atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1) return;
     struct lsm *l = r->l;
-    if (!r->is_dropped) {
+    struct run *heir = r->heir;
+    if (!r->is_dropped || heir != NULL) {
         segment_unref(r->seg);
         mem_delete(l->mem, r);
+        run_unref(heir);
         return;
     }
     cache_forget_segment(l->cache, r->meta->id);
@@ -60,11 +62,31 @@ bool run_overlaps(const struct run *r, struct slice lo, struct slice hi, bool hi
 
 /* --- building --- */
 
+/* --- the list of all, in free_mutex --- */
+
+static void list(struct lsm *l, struct version *v) {
+    mutex_lock(&l->free_mutex);
+    v->number = ++l->version_number;
+    v->older = l->newest;
+    if (v->older != NULL) v->older->newer = v;
+    else l->oldest = v;
+    l->newest = v;
+    mutex_unlock(&l->free_mutex);
+}
+
+static void unlist(struct lsm *l, struct version *v) {
+    mutex_lock(&l->free_mutex);
+    *(v->older != NULL ? &v->older->newer : &l->oldest) = v->newer;
+    *(v->newer != NULL ? &v->newer->older : &l->newest) = v->older;
+    mutex_unlock(&l->free_mutex);
+}
+
 static void version_free(struct lsm *l, struct version *v) {
     for (size_t i = 0; i < v->table_count; i++) memtable_unref(v->tables[i].m);
     for (size_t i = 0; i < v->run_count; i++) run_unref(v->runs[i]);
     fragments_unref(v->cover);
     fragments_unref(v->run_cover);
+    unlist(l, v);
     mem_free(l->mem, v, sizeof(*v) + (v->run_count > 0 ? v->run_count : 1) * sizeof(v->runs[0]));
 }
 
@@ -141,6 +163,7 @@ static struct version *version_alloc(struct lsm *l, size_t run_count) {
     if (v == NULL) return NULL;
     v->l = l;
     atomic_init(&v->refs, 1);
+    list(l, v);
     return v;
 }
 
