@@ -1,5 +1,5 @@
 /* Documents: elmo beside SQLite (JSON with expression indexes), one engine per process.
- * usage: bench_doc ENGINE DIR [N] [CACHE_MB] [PART]. PART: one of point, range, scan, count, update after the load (for profiling). Rows as bench.h says; every row checks its counts against what the data must give. */
+ * usage: bench_doc ENGINE DIR [N] [CACHE_MB] [PART] [ROUNDS]. PART: one of point, range, scan, count, update after the load, ROUNDS times (for profiling). Rows as bench.h says; every row checks its counts against what the data must give. */
 #include "doc.h"
 
 static const struct doc_engine *const engines[] = {&doc_elmo, &doc_sqlite, &doc_sqlite_rowid};
@@ -174,13 +174,13 @@ int main(int argc, char **argv) {
         e->open(argv[2], cache_mb, 0);
         const char *part = argc > 5 ? argv[5] : NULL;
         bulk_insert(e, n);
-        if (part == NULL || strcmp(part, "point") == 0) point_reads(e, n);
-        for (int round = 0; round < (part != NULL ? 10 : 1); round++) {
+        for (int rounds = argc > 6 ? atoi(argv[6]) : 1; rounds > 0; rounds--) {
+            if (part == NULL || strcmp(part, "point") == 0) point_reads(e, n);
             if (part == NULL || strcmp(part, "range") == 0) ranges(e);
+            if (part == NULL || strcmp(part, "scan") == 0) whole_scans(e, n);
+            if (part != NULL && strcmp(part, "count") == 0) counts(e, n);
+            if (part == NULL || strcmp(part, "update") == 0) updates(e, n);
         }
-        if (part == NULL || strcmp(part, "scan") == 0) whole_scans(e, n);
-        for (int round = 0; part != NULL && strcmp(part, "count") == 0 && round < 40; round++) counts(e, n);
-        if (part == NULL || strcmp(part, "update") == 0) updates(e, n);
         e->close();
         if (part != NULL) return 0;
         bench_row("size", bench_folder_mb(argv[2]), "MB", "less");
