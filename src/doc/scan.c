@@ -59,53 +59,71 @@ static bool is_sorted(const struct slice *locators, size_t n) {
     return true;
 }
 
-static status get_sorted(struct kv_txn *txn, size_t n, const struct wanted *wanted, struct slice *keys,
-                         struct kv_value *values, struct kv_value *out, struct err *err) {
+static status get_documents(struct kv_txn *txn, size_t n, const struct slice *keys, struct kv_value *out,
+                            struct err *err) {
     struct bdoc d;
     status st = ST_OK;
-    for (size_t i = 0; i < n; i++) keys[i] = wanted[i].key;
-    TRY(kv_get_many(txn, n, keys, values, err));
+    TRY(kv_get_many(txn, n, keys, out, err));
     for (size_t i = 0; i < n && st == ST_OK; i++)
-        if (values[i].bytes.p != NULL) st = doc_of(values[i].bytes, &d, err);
-    for (size_t i = 0; i < n; i++) {
-        if (st != ST_OK) kv_value_release(&values[i]);
-        out[wanted[i].place] = values[i];
-    }
+        if (out[i].bytes.p != NULL) st = doc_of(out[i].bytes, &d, err);
+    for (size_t i = 0; i < n && st != ST_OK; i++) kv_value_release(&out[i]);
     return st;
+}
+
+/* The keys of documents, end to end in one piece of the arena. */
+static status make_keys(struct arena *arena, const struct collection *c, const struct slice *locators, size_t n,
+                        struct slice *keys, struct err *err) {
+    size_t len = 0, prefix_len = c->prefix.len;
+    for (size_t i = 0; i < n; i++) len += prefix_len + locators[i].len;
+    uint8_t *p = arena_alloc(arena, len);
+    if (p == NULL) return RAISE(err, ST_NOMEM, "reading documents");
+    for (size_t i = 0; i < n; i++) {
+        memcpy(p, c->prefix.p, prefix_len);
+        memcpy(p + prefix_len, locators[i].p, locators[i].len);
+        keys[i] = slice_of(p, prefix_len + locators[i].len);
+        p += keys[i].len;
+    }
+    return ST_OK;
+}
+
+/* Reads in the order of keys, gives in the order that was asked for. */
+static status get_unsorted(struct arena *arena, struct kv_txn *txn, size_t n, struct slice *keys, struct kv_value *out,
+                           struct err *err) {
+    struct wanted *wanted = arena_array(arena, struct wanted, n);
+    struct kv_value *values = arena_array(arena, struct kv_value, n);
+    if (wanted == NULL || values == NULL) return RAISE(err, ST_NOMEM, "reading documents");
+    for (size_t i = 0; i < n; i++) wanted[i] = (struct wanted){keys[i], i};
+    qsort(wanted, n, sizeof(*wanted), compare_wanted);
+    for (size_t i = 0; i < n; i++) keys[i] = wanted[i].key;
+    TRY(get_documents(txn, n, keys, values, err));
+    for (size_t i = 0; i < n; i++) out[wanted[i].place] = values[i];
+    return ST_OK;
 }
 
 status record_get_many(struct op *op, struct kv_txn *txn, const struct collection *c, const struct slice *locators,
                        size_t n, struct kv_value *out, struct err *err) {
-    struct arena_mark mark = arena_mark(&op->arena);
-    struct wanted *wanted = arena_array(&op->arena, struct wanted, n);
-    struct slice *keys = arena_array(&op->arena, struct slice, n);
-    struct kv_value *values = arena_array(&op->arena, struct kv_value, n);
-    status st = ST_OK;
     if (n == 0) return ST_OK;
-    if (wanted == NULL || keys == NULL || values == NULL) TRY_OUT(RAISE(err, ST_NOMEM, "reading documents"));
-    for (size_t i = 0; i < n; i++) {
-        uint8_t *p = arena_alloc(&op->arena, c->prefix.len + locators[i].len);
-        if (p == NULL) TRY_OUT(RAISE(err, ST_NOMEM, "reading documents"));
-        memcpy(p, c->prefix.p, c->prefix.len);
-        memcpy(p + c->prefix.len, locators[i].p, locators[i].len);
-        wanted[i] = (struct wanted){slice_of(p, c->prefix.len + locators[i].len), i};
-    }
-    if (!is_sorted(locators, n)) qsort(wanted, n, sizeof(*wanted), compare_wanted);
-    st = get_sorted(txn, n, wanted, keys, values, out, err);
-out:
+    struct arena_mark mark = arena_mark(&op->arena);
+    struct slice *keys = arena_alloc(&op->arena, n * sizeof(*keys));
+    status st = keys != NULL ? make_keys(&op->arena, c, locators, n, keys, err)
+                             : RAISE(err, ST_NOMEM, "reading documents");
+    if (st == ST_OK)
+        st = is_sorted(locators, n) ? get_documents(txn, n, keys, out, err)
+                                    : get_unsorted(&op->arena, txn, n, keys, out, err);
     arena_rewind(&op->arena, mark);
     return st;
 }
 
 /* --- a scan over a range, common to both kinds --- */
 
+/* The cursor's bounds are the range: it is opened anew when the range changes. */
 struct range_scan {
     const struct mem *mem;
-    struct kv_cursor *cursor;
-    struct buf lo, hi; /* full keys; the range now */
+    struct kv_txn *txn;
+    struct kv_cursor *cursor; /* NULL: there is no range yet */
+    struct buf lo, hi;        /* full keys */
     size_t prefix_len;
-    bool backward, is_placed,
-        is_narrow; /* narrow: the range is within the cursor's own bounds, so each key is compared */
+    bool backward, is_placed;
 };
 
 /* The keys prefix+lo and prefix+hi, an open end being that of the prefix. */
@@ -121,14 +139,18 @@ static status set_range(struct range_scan *s, struct slice prefix, struct slice 
     return s->lo.failed || s->hi.failed ? RAISE(err, ST_NOMEM, "scan") : ST_OK;
 }
 
-static status range_open(struct range_scan *s, struct op *op, struct kv_txn *txn, struct slice prefix, struct slice lo,
-                         struct slice hi, bool backward, struct err *err) {
-    *s = (struct range_scan){.mem = op->mem, .prefix_len = prefix.len, .backward = backward};
+static void range_init(struct range_scan *s, struct op *op, struct kv_txn *txn, size_t prefix_len, bool backward) {
+    *s = (struct range_scan){.mem = op->mem, .txn = txn, .prefix_len = prefix_len, .backward = backward};
     buf_init(&s->lo, op->mem);
     buf_init(&s->hi, op->mem);
+}
+
+static status range_open(struct range_scan *s, struct slice prefix, struct slice lo, struct slice hi, struct err *err) {
+    kv_cursor_close(s->cursor);
+    s->cursor = NULL;
     TRY(set_range(s, prefix, lo, hi, err));
     struct kv_bounds bounds = {buf_slice(&s->lo), buf_slice(&s->hi)};
-    return kv_cursor_open(txn, &bounds, &s->cursor, err);
+    return kv_cursor_open(s->txn, &bounds, &s->cursor, err);
 }
 
 static void range_release(struct range_scan *s) {
@@ -137,28 +159,16 @@ static void range_release(struct range_scan *s) {
     buf_release(&s->hi);
 }
 
-static bool is_inside(const struct range_scan *s) {
-    struct slice key = kv_cursor_key(s->cursor);
-    return s->backward ? slice_compare(key, buf_slice(&s->lo)) >= 0 : slice_compare(key, buf_slice(&s->hi)) < 0;
-}
-
-static status end_outside(struct range_scan *s, status st) {
-    return st == ST_OK && s->is_narrow && !is_inside(s) ? ST_END : st;
-}
-
 /* The last entry below key. */
 static status seek_below(struct range_scan *s, struct slice key, struct err *err) {
     status st = kv_seek_le(s->cursor, key, err);
     return st == ST_OK && slice_equal(kv_cursor_key(s->cursor), key) ? kv_prev(s->cursor, err) : st;
 }
 
-static status range_next(struct range_scan *s, struct err *err) {
-    status st;
-    if (s->is_placed) st = s->backward ? kv_prev(s->cursor, err) : kv_next(s->cursor, err);
-    else if (!s->is_narrow) st = s->backward ? kv_last(s->cursor, err) : kv_first(s->cursor, err);
-    else st = s->backward ? seek_below(s, buf_slice(&s->hi), err) : kv_seek_ge(s->cursor, buf_slice(&s->lo), err);
+static inline status range_next(struct range_scan *s, struct err *err) {
+    if (s->is_placed) return s->backward ? kv_prev(s->cursor, err) : kv_next(s->cursor, err);
     s->is_placed = true;
-    return end_outside(s, st);
+    return s->backward ? kv_last(s->cursor, err) : kv_first(s->cursor, err);
 }
 
 /* --- documents --- */
@@ -172,7 +182,8 @@ status record_scan_open(struct op *op, struct kv_txn *txn, const struct collecti
                         bool backward, struct record_scan **out, struct err *err) {
     struct record_scan *s = mem_new(op->mem, struct record_scan);
     if (s == NULL) return RAISE(err, ST_NOMEM, "scan");
-    status st = range_open(&s->range, op, txn, c->prefix, lo, hi, backward, err);
+    range_init(&s->range, op, txn, c->prefix.len, backward);
+    status st = range_open(&s->range, c->prefix, lo, hi, err);
     s->at_end = lo.len != 0 && hi.len != 0 && slice_compare(lo, hi) >= 0;
     if (st == ST_OK) *out = s;
     else record_scan_close(s);
@@ -216,18 +227,20 @@ status index_scan_open(struct op *op, struct kv_txn *txn, const struct collectio
     struct index_scan *s = mem_new(op->mem, struct index_scan);
     if (s == NULL) return RAISE(err, ST_NOMEM, "scan");
     s->ix = ix;
-    status st = range_open(&s->range, op, txn, ix->prefix, SLICE_NONE, SLICE_NONE, backward, err);
-    if (st == ST_OK) *out = s;
-    else index_scan_close(s);
-    return st;
+    range_init(&s->range, op, txn, ix->prefix.len, backward);
+    *out = s;
+    return ST_OK;
 }
 
 status index_scan_range(struct index_scan *s, struct slice lo, struct slice hi, struct err *err) {
-    s->range.is_narrow = true;
-    s->at_end = false;
-    TRY(set_range(&s->range, s->ix->prefix, lo, hi, err));
+    TRY(range_open(&s->range, s->ix->prefix, lo, hi, err));
     s->at_end = slice_compare(buf_slice(&s->range.lo), buf_slice(&s->range.hi)) >= 0;
     return ST_OK;
+}
+
+/* Without a range so far: the whole index. */
+static inline status ensure_range(struct index_scan *s, struct err *err) {
+    return s->range.cursor != NULL ? ST_OK : index_scan_range(s, SLICE_NONE, SLICE_NONE, err);
 }
 
 static status bad_entry(const struct index *ix, struct err *err) {
@@ -265,12 +278,14 @@ static status entry_at(struct index_scan *s, status st, struct index_entry *out,
 }
 
 status index_scan_next(struct index_scan *s, struct index_entry *out, struct err *err) {
+    TRY(ensure_range(s, err));
     if (s->at_end) return ST_END;
     return entry_at(s, range_next(&s->range, err), out, err);
 }
 
 status index_scan_seek(struct index_scan *s, struct slice key, struct index_entry *out, struct err *err) {
     struct range_scan *r = &s->range;
+    TRY(ensure_range(s, err));
     struct buf *bound = r->backward ? &r->hi : &r->lo;
     size_t len = r->prefix_len + key.len;
     uint8_t stack[256], *full = len <= sizeof(stack) ? stack : mem_alloc(r->mem, len);
@@ -283,15 +298,43 @@ status index_scan_seek(struct index_scan *s, struct slice key, struct index_entr
     status st = r->backward ? seek_below(r, to, err) : kv_seek_ge(r->cursor, to, err);
     if (full != stack) mem_free(r->mem, full, len);
     r->is_placed = true;
-    return entry_at(s, end_outside(r, st), out, err);
+    return entry_at(s, st, out, err);
 }
 
-void index_scan_rest(struct index_scan *s) { kv_cursor_rest(s->range.cursor); }
+status index_scan_count(struct index_scan *s, uint64_t max, uint64_t *n, struct err *err) {
+    status st = ST_OK;
+    *n = 0;
+    TRY(ensure_range(s, err));
+    if (s->at_end) return ST_END;
+    if (!s->range.is_placed) st = kv_first(s->range.cursor, err);
+    s->range.is_placed = true;
+    if (st == ST_OK) st = kv_cursor_count(s->range.cursor, max, n, err);
+    s->at_end = st != ST_OK;
+    return st;
+}
+
+void index_scan_rest(struct index_scan *s) {
+    if (s->range.cursor != NULL) kv_cursor_rest(s->range.cursor);
+}
 
 void index_scan_close(struct index_scan *s) {
     if (s == NULL) return;
     range_release(&s->range);
     mem_delete(s->range.mem, s);
+}
+
+status index_get(struct kv_txn *txn, const struct index *ix, struct slice key, struct buf *key_scratch,
+                 struct kv_value *value, struct index_entry *out, struct err *err) {
+    size_t prefix_len = ix->prefix.len;
+    buf_clear(key_scratch);
+    buf_append_slice(key_scratch, ix->prefix);
+    buf_append_slice(key_scratch, key);
+    if (key_scratch->failed) return RAISE(err, ST_NOMEM, "reading an index entry");
+    TRY(kv_get(txn, buf_slice(key_scratch), value, err));
+    key = slice_of(key_scratch->p + prefix_len, key_scratch->len - prefix_len);
+    status st = index_entry_split(ix, key, value->bytes, out, err);
+    if (st != ST_OK) kv_value_release(value);
+    return st;
 }
 
 /* --- estimates --- */

@@ -40,6 +40,11 @@ status index_scan_range(struct index_scan *s, struct slice lo, struct slice hi, 
  * < key, as if key were the range's hi. Stays inside the range. */
 status index_scan_seek(struct index_scan *s, struct slice key, struct index_entry *out, struct err *err);
 status index_scan_next(struct index_scan *s, struct index_entry *out, struct err *err); /* entry until the next call */
+/* The entry of a unique index with exactly that key; its bytes lie in *value, which the caller releases, and in key_scratch. ST_NOT_FOUND. */
+status index_get(struct kv_txn *txn, const struct index *ix, struct slice key, struct buf *key_scratch,
+                 struct kv_value *value, struct index_entry *out, struct err *err);
+/* Forward scans: counts entries from where the scan stands on, at most max, without showing them; ST_END after the last (*n counts too). Not to be mixed with next and seek. */
+status index_scan_count(struct index_scan *s, uint64_t max, uint64_t *n, struct err *err);
 void index_scan_rest(struct index_scan *s);
 void index_scan_close(struct index_scan *s);
 status index_estimate(struct kv_txn *txn, const struct collection *c, const struct index *ix, struct slice lo,

@@ -1,13 +1,6 @@
 /* Building and driving the tree of stages; see exec.h. */
 #include "query/exec.h"
 
-enum { TICKS_PER_CHECK = 128 };
-
-status exec_tick(struct exec *x, struct err *err) {
-    if (++x->ticks % TICKS_PER_CHECK != 0) return ST_OK;
-    return op_check(x->op, err);
-}
-
 status exec_matches(struct exec *x, const struct match_node *filter, struct bdoc doc, bool *matches, struct err *err) {
     *matches = true;
     return filter != NULL ? match_node_doc(&x->query->matcher, filter, doc, matches, err) : ST_OK;

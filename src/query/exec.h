@@ -51,6 +51,7 @@ struct exec {
     const struct query *query;
     struct arena *arena;    /* for stages and what they keep */
     struct arena row_arena; /* scratch of one row */
+    bool is_snapshot;       /* nothing is ever written in txn: a get sees what a cursor sees */
     bool rechecks;          /* plan_request.rechecks: entries may lead nowhere */
     uint32_t ticks;
     struct stage *root, *made;
@@ -69,7 +70,10 @@ static inline status stage_next(struct stage *s, struct row *out, struct err *er
     return st;
 }
 /* op_check every so many calls. */
-status exec_tick(struct exec *x, struct err *err);
+#define EXEC_TICKS_PER_CHECK 128u
+static inline status exec_tick(struct exec *x, struct err *err) {
+    return ++x->ticks % EXEC_TICKS_PER_CHECK != 0 ? ST_OK : op_check(x->op, err);
+}
 status exec_matches(struct exec *x, const struct match_node *filter, struct bdoc doc, bool *matches, struct err *err);
 /* A zeroed stage of `size` bytes with its children opened. */
 status stage_new(struct exec *x, const struct plan_node *plan, const struct stage_ops *ops, size_t size, void *out,

@@ -28,6 +28,7 @@ static status open_exec(struct run *r, const struct run_opts *opts, struct err *
                             .collection = r->collection,
                             .query = &r->query,
                             .arena = &r->op->arena,
+                            .is_snapshot = r->owns_txn,
                             .rechecks = rechecks};
     return exec_open(&r->exec, r->plan.root, err);
 }

@@ -348,6 +348,7 @@ status cursor_first(struct kv_cursor *c, struct err *err);
 status cursor_last(struct kv_cursor *c, struct err *err);
 status cursor_next(struct kv_cursor *c, struct err *err);
 status cursor_prev(struct kv_cursor *c, struct err *err);
+status cursor_count(struct kv_cursor *c, uint64_t max, uint64_t *n, struct err *err);
 struct slice cursor_key(struct kv_cursor *c);
 status cursor_value(struct kv_cursor *c, struct slice *out, struct err *err);
 void cursor_rest(struct kv_cursor *c);

@@ -58,7 +58,7 @@ struct kv_bulk {
 /* A value read by get: borrowed bytes and what keeps them in place. Zero it before its first use (KV_VALUE_INIT). */
 struct kv_value {
     struct slice bytes; /* p NULL: absent */
-    void *pin;          /* the implementation's */
+    void *pin, *owner;  /* the implementation's */
     void (*unpin)(struct kv_value *v);
 };
 #define KV_VALUE_INIT ((struct kv_value){0})
@@ -114,6 +114,7 @@ struct kv_ops {
     status (*last)(struct kv_cursor *c, struct err *err);
     status (*next)(struct kv_cursor *c, struct err *err);
     status (*prev)(struct kv_cursor *c, struct err *err);
+    status (*count)(struct kv_cursor *c, uint64_t max, uint64_t *n, struct err *err);
     struct slice (*key)(struct kv_cursor *c);
     status (*value)(struct kv_cursor *c, struct slice *out, struct err *err);
     void (*rest)(struct kv_cursor *c);
@@ -216,6 +217,11 @@ static inline status kv_first(struct kv_cursor *c, struct err *err) { return c->
 static inline status kv_last(struct kv_cursor *c, struct err *err) { return c->ops->last(c, err); }
 static inline status kv_next(struct kv_cursor *c, struct err *err) { return c->ops->next(c, err); }
 static inline status kv_prev(struct kv_cursor *c, struct err *err) { return c->ops->prev(c, err); }
+/* Counts the entries from the one it stands on, at most max (> 0), and steps over them, as *n calls of kv_next would but faster: ST_OK stands on the entry after
+ * them, ST_END there is none. *n counts in both cases. */
+static inline status kv_cursor_count(struct kv_cursor *c, uint64_t max, uint64_t *n, struct err *err) {
+    return c->ops->count(c, max, n, err);
+}
 static inline struct slice kv_cursor_key(struct kv_cursor *c) { return c->ops->key(c); }
 /* Fails only when a large value must be read from disk. */
 static inline status kv_cursor_value(struct kv_cursor *c, struct slice *out, struct err *err) {

@@ -136,6 +136,13 @@ static inline const uint8_t *index_varint(const uint8_t *p, const uint8_t *end, 
     return n != 0 ? p + n : NULL;
 }
 
+/* Is the entry at `p` a further version of the one before it, which has an equal head? */
+static bool is_same_suffix(const struct leaf *l, uint32_t before, const uint8_t *p, uint64_t suffix_len) {
+    struct leaf_entry e;
+    leaf_read(l, before, &e);
+    return e.suffix_len == suffix_len && memcmp(e.suffix, p, suffix_len) == 0;
+}
+
 const char *leaf_index(uint8_t *memory, const struct block_header *h) {
     struct leaf *l = (struct leaf *) (void *) memory;
     *l = (struct leaf){.type = BLOCK_LEAF, .count = h->item_count};
@@ -145,7 +152,8 @@ const char *leaf_index(uint8_t *memory, const struct block_header *h) {
     memset(memory + (end - memory), 0, LEAF_SLACK_LEN);
     p = index_prefix(l, p, end);
     if (p == NULL) return "a leaf with a bad prefix";
-    uint64_t head = 0, suffix_len = 0, suffix_len_max = 0, tag = 0, seq = 0;
+    uint64_t head = 0, suffix_len = 0, suffix_len_max = 0, tag = 0, seq = 0, seq_max = 0;
+    l->is_plain = true;
     for (uint32_t i = 0; i < l->count; i++) {
         entry_at[i] = (uint32_t) (p - memory);
         if ((p = index_varint(p, end, &suffix_len)) == NULL || (p = index_varint(p, end, &tag)) == NULL)
@@ -160,6 +168,9 @@ const char *leaf_index(uint8_t *memory, const struct block_header *h) {
         if (suffix_len + l->prefix_len == 0) return "an empty key";
         uint64_t next = head_of(p, suffix_len);
         if (next < head) return "entries out of order";
+        if (kind != ENTRY_PUT && kind != ENTRY_LARGE) l->is_plain = false;
+        if (next == head && i > 0 && l->is_plain && is_same_suffix(l, i - 1, p, suffix_len)) l->is_plain = false;
+        if (seq > seq_max) seq_max = seq;
         l->heads[i] = head = next;
         if (suffix_len > suffix_len_max) suffix_len_max = suffix_len;
         p += suffix_len + value_len;
@@ -167,6 +178,7 @@ const char *leaf_index(uint8_t *memory, const struct block_header *h) {
     if (p != end) return "bytes after the last entry";
     if (suffix_len_max + l->prefix_len > KV_KEY_LEN_MAX) return "a key that is too long";
     l->key_len_max = (uint32_t) (suffix_len_max + l->prefix_len);
+    l->max_seq = l->base_seq + seq_max;
     return NULL;
 }
 
@@ -218,4 +230,22 @@ uint32_t leaf_search(const struct leaf *l, struct slice key, uint64_t seq) {
         }
     }
     return lo;
+}
+
+uint32_t leaf_place(const struct leaf *l, struct slice key) {
+    if (key.len < l->prefix_len || memcmp(key.p, (const uint8_t *) l + l->prefix_at, l->prefix_len) != 0)
+        return l->count;
+    uint64_t h = head_of(key.p + l->prefix_len, key.len - l->prefix_len);
+    uint32_t idx = heads_below(l->heads, l->count, h);
+    return idx < l->count && l->heads[idx] == h ? idx : l->count;
+}
+
+bool leaf_get(const struct leaf *l, uint32_t place, struct slice key, uint64_t seq, struct leaf_entry *e) {
+    if (place == l->count) return false;
+    bool is_alone = place + 1 == l->count || l->heads[place + 1] != l->heads[place];
+    if (!is_alone) place = leaf_search(l, key, seq);
+    if (place == l->count) return false;
+    leaf_read(l, place, e);
+    return e->suffix_len + l->prefix_len == key.len && e->seq <= seq &&
+        memcmp(e->suffix, key.p + l->prefix_len, e->suffix_len) == 0;
 }

@@ -21,7 +21,8 @@
  *   L1  count >= 1; entry_at ascends; every varint, suffix and value lies within the payload.
  *   L2  Keys have 1 to KV_KEY_LEN_MAX bytes, at most key_len_max; kinds are known; deletes have no value.
  *   L3  Heads do not descend. (The full order is segment_check's to verify: a wrong order finds wrong entries, but reads no wild byte.)
- *   L4  LEAF_SLACK_LEN bytes may be read past any suffix. */
+ *   L4  LEAF_SLACK_LEN bytes may be read past any suffix.
+ *   L5  is_plain: every entry is a PUT or LARGE, and no two neighbours have the same key. (A version of the last key may begin the next leaf.) */
 #ifndef ELMO_STORAGE_LEAF_H
 #define ELMO_STORAGE_LEAF_H
 
@@ -39,12 +40,13 @@
 struct leaf {
     uint8_t type; /* BLOCK_LEAF: every block in the cache begins so */
     uint8_t flags;
-    uint16_t zero;
+    bool is_plain; /* L5 */
+    uint8_t zero;
     uint32_t count;
     uint32_t prefix_at, prefix_len; /* from the struct's start, as entry_at */
     uint32_t key_len_max;
     uint32_t entry_at_at; /* where the array entry_at begins */
-    uint64_t base_seq;
+    uint64_t base_seq, max_seq; /* least and greatest */
     uint64_t heads[];
 };
 
@@ -95,6 +97,10 @@ static inline void leaf_read(const struct leaf *l, uint32_t idx, struct leaf_ent
 
 /* The first entry >= (key, seq): its index, count when there is none. */
 uint32_t leaf_search(const struct leaf *l, struct slice key, uint64_t seq);
+/* The search of one key in two steps, so that the entry can be asked for in between: leaf_place reads heads only and answers the first entry that may be of the
+ * key (count: none is); leaf_get finds from there its newest version <= seq. */
+uint32_t leaf_place(const struct leaf *l, struct slice key);
+bool leaf_get(const struct leaf *l, uint32_t place, struct slice key, uint64_t seq, struct leaf_entry *e);
 /* The entry's key against `key`. */
 int leaf_compare_key(const struct leaf *l, const struct leaf_entry *e, struct slice key);
 

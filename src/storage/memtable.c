@@ -570,6 +570,23 @@ static status source_prev(struct source *s, struct err *err) {
     return stand_on(self(s), find_lt(self(s)->m, &p));
 }
 
+/* What is inserted meanwhile is newer than any snapshot: it comes before the versions of its key that are seen here. */
+static void source_pass(struct source *s, struct slice limit, uint64_t snapshot, uint64_t max, uint64_t *passed) {
+    struct memtable_source *c = self(s);
+    struct place end = place_of(limit, SEQ_MAX);
+    struct node *n = c->n;
+    *passed = 0;
+    while (*passed < max) {
+        if (n->seq > snapshot || (n->kind != ENTRY_PUT && n->kind != ENTRY_LARGE)) break;
+        if (limit.len != 0 && node_compare(n, &end) >= 0) break;
+        struct node *next = next_of(n, 0);
+        if (next == NULL || (next->head == n->head && slice_equal(node_key(next), node_key(n)))) break;
+        n = next;
+        ++*passed;
+    }
+    if (*passed > 0) (void) stand_on(c, n);
+}
+
 static void source_rest(struct source *s) { self(s)->n = NULL; }
 
 static void source_close(struct source *s) {
@@ -579,7 +596,15 @@ static void source_close(struct source *s) {
 }
 
 static const struct source_ops memtable_source_ops = {
-    source_seek_ge, source_seek_le, source_first, source_last, source_next, source_prev, source_rest, source_close,
+    .seek_ge = source_seek_ge,
+    .seek_le = source_seek_le,
+    .first = source_first,
+    .last = source_last,
+    .next = source_next,
+    .prev = source_prev,
+    .pass = source_pass,
+    .rest = source_rest,
+    .close = source_close,
 };
 
 status memtable_cursor(struct memtable *m, struct source **out, struct err *err) {

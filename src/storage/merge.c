@@ -109,6 +109,22 @@ status merge_step(struct merge *m, struct err *err) {
     return ST_OK;
 }
 
+uint64_t merge_pass(struct merge *m, struct slice limit, uint64_t snapshot, uint64_t max) {
+    assert(m->heap_len > 0 && !m->is_backward);
+    struct source *s = m->sources[m->heap[0]];
+    uint64_t passed = 0;
+    if (s->ops->pass == NULL) return 0;
+    if (m->runner_up != 0) {
+        struct slice other = m->sources[m->heap[m->runner_up]]->at.key;
+        if (limit.len == 0 || slice_compare(other, limit) < 0) limit = other;
+    }
+    s->ops->pass(s, limit, snapshot, max, &passed);
+    if (passed == 0 || m->runner_up == 0) return passed;
+    sift_down(m, 0);
+    find_runner_up(m);
+    return passed;
+}
+
 void merge_rest(struct merge *m) {
     m->heap_len = 0;
     for (size_t i = 0; i < m->count; i++) m->sources[i]->ops->rest(m->sources[i]);
@@ -135,6 +151,11 @@ static status open_run(struct level_source *s, size_t idx, struct err *err) {
     return ST_OK;
 }
 
+static inline void take_entry(struct level_source *s) {
+    s->base.at = s->at->at;
+    s->base.is_last_version = s->at->is_last_version;
+}
+
 /* Takes over what the run's cursor answered; at its end goes on with the neighbours. */
 static status settle(struct level_source *s, status st, bool backward, struct err *err) {
     while (st == ST_END) {
@@ -142,7 +163,7 @@ static status settle(struct level_source *s, status st, bool backward, struct er
         TRY(open_run(s, backward ? s->idx - 1 : s->idx + 1, err));
         st = backward ? s->at->ops->last(s->at, err) : s->at->ops->first(s->at, err);
     }
-    if (st == ST_OK) s->base.at = s->at->at;
+    if (st == ST_OK) take_entry(s);
     return st;
 }
 
@@ -196,6 +217,12 @@ static status level_prev(struct source *base, struct err *err) {
     return settle(s, s->at->ops->prev(s->at, err), true, err);
 }
 
+static void level_pass(struct source *base, struct slice limit, uint64_t snapshot, uint64_t max, uint64_t *passed) {
+    struct level_source *s = (struct level_source *) base;
+    s->at->ops->pass(s->at, limit, snapshot, max, passed);
+    if (*passed > 0) take_entry(s);
+}
+
 static void level_rest(struct source *base) {
     struct level_source *s = (struct level_source *) base;
     if (s->at != NULL) s->at->ops->rest(s->at);
@@ -214,6 +241,7 @@ static const struct source_ops level_ops = {
     .last = level_last,
     .next = level_next,
     .prev = level_prev,
+    .pass = level_pass,
     .rest = level_rest,
     .close = level_close,
 };

@@ -36,11 +36,21 @@ status merge_first(struct merge *m, struct err *err);
 status merge_last(struct merge *m, struct err *err);
 /* One step in the direction of the last placing. */
 status merge_step(struct merge *m, struct err *err);
+/* Forward: steps at once over up to `max` entries below `limit` (len 0: no limit) that are surely the only versions of their keys, visible at `snapshot` and present;
+ * answers over how many, and stands on the entry after them. 0: it has not moved. */
+uint64_t merge_pass(struct merge *m, struct slice limit, uint64_t snapshot, uint64_t max);
 void merge_rest(struct merge *m);
 
 static inline bool merge_stands(const struct merge *m) { return m->heap_len > 0; }
 /* The entry it stands on; lives until the next call. */
 static inline const struct entry *merge_at(const struct merge *m) { return &m->sources[m->heap[0]]->at; }
+
+/* Forward: surely no further version of the key it stands on comes. */
+static inline bool merge_leaves_key(const struct merge *m) {
+    const struct source *s = m->sources[m->heap[0]];
+    return s->is_last_version &&
+        (m->runner_up == 0 || !slice_equal(m->sources[m->heap[m->runner_up]]->at.key, s->at.key));
+}
 
 /* The runs [0, n) of a level, which are disjoint and ascending, as one source. The array is copied, the runs are borrowed. */
 status level_source_new(const struct mem *mem, struct run *const *runs, size_t n, bool fill_cache, struct source **out,

@@ -169,6 +169,7 @@ static inline void show_entry(struct segment_cursor *c) {
     at->value = (struct slice){e.suffix + e.suffix_len, e.value_len};
     at->seq = e.seq;
     at->kind = e.kind;
+    c->source.is_last_version = l->is_plain && c->idx + 1 < l->count; /* L5 */
 }
 
 /* Takes the pinned leaf as the current one: its prefix goes to the key buffer. */
@@ -290,6 +291,21 @@ static status prev(struct source *s, struct err *err) {
     return ST_OK;
 }
 
+/* All but the leaf's last entry, of which the next leaf may hold an older version. */
+static void pass(struct source *s, struct slice limit, uint64_t snapshot, uint64_t max, uint64_t *passed) {
+    struct segment_cursor *c = cursor_of(s);
+    const struct leaf *l = c->leaf;
+    *passed = 0;
+    if (!l->is_plain || l->max_seq > snapshot) return;
+    uint32_t end = limit.len != 0 ? leaf_search(l, limit, SEQ_MAX) : l->count;
+    if (end >= l->count) end = l->count - 1;
+    if (end > c->idx && end - c->idx > max) end = c->idx + (uint32_t) max;
+    if (end <= c->idx) return;
+    *passed = end - c->idx;
+    c->idx = end;
+    show_entry(c);
+}
+
 static void close_cursor(struct source *s) {
     struct segment_cursor *c = cursor_of(s);
     struct segment *segment = c->segment;
@@ -307,6 +323,7 @@ static const struct source_ops cursor_ops = {
     .last = seek_last,
     .next = next,
     .prev = prev,
+    .pass = pass,
     .rest = rest,
     .close = close_cursor,
 };

@@ -12,6 +12,7 @@
 #ifndef ELMO_STORAGE_SOURCE_H
 #define ELMO_STORAGE_SOURCE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -38,6 +39,7 @@ struct entry {
 struct source {
     const struct source_ops *ops;
     struct entry at;
+    bool is_last_version; /* known: the source has no further version of this key. False tells nothing. */
 };
 
 struct source_ops {
@@ -47,6 +49,9 @@ struct source_ops {
     status (*last)(struct source *s, struct err *err);
     status (*next)(struct source *s, struct err *err);
     status (*prev)(struct source *s, struct err *err);
+    /* Standing on an entry: steps forward over up to `max` entries with keys below `limit` (len 0: no limit), each the only version of its key in the source, visible at
+     * `snapshot` and a PUT or LARGE; *passed says over how many: 0 when the source cannot tell at once. It still stands on an entry. NULL: never can. */
+    void (*pass)(struct source *s, struct slice limit, uint64_t snapshot, uint64_t max, uint64_t *passed);
     void (*rest)(struct source *s); /* lets go of pinned blocks; stands nowhere afterwards */
     void (*close)(struct source *s);
 };

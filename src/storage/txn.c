@@ -10,11 +10,9 @@
 #include "storage/batch.h"
 #include "storage/engine.h"
 
-/* What a lent value holds on to. Kept in a list of the transaction for reuse. */
+/* A value that is lent as a copy. Kept in a list of the transaction for reuse. One that lies in a block or memtable holds on to that. */
 struct lent {
     struct lsm_txn *t;
-    struct cached_block *block;
-    struct memtable *table;
     void *copy;
     size_t copy_len;
     struct lent *next;
@@ -64,14 +62,14 @@ static void txn_abort(struct kv_txn *txn) {
 
 static void unlend(struct kv_value *v) {
     struct lent *e = v->pin;
-    struct lsm *l = e->t->l;
-    if (e->block != NULL) cache_unpin(l->cache, e->block);
-    if (e->table != NULL) memtable_unref(e->table);
-    mem_free(l->mem, e->copy, e->copy_len);
     struct lsm_txn *t = e->t;
+    mem_free(t->l->mem, e->copy, e->copy_len);
     *e = (struct lent){.t = t, .next = t->free_lents};
     t->free_lents = e;
 }
+
+static void unlend_block(struct kv_value *v) { cache_unpin(v->owner, v->pin); }
+static void unlend_table(struct kv_value *v) { memtable_unref(v->pin); }
 
 static struct lent *lent_new(struct lsm_txn *t) {
     struct lent *e = t->free_lents;
@@ -129,14 +127,9 @@ static status lend_found(struct lsm_txn *t, struct version *v, struct slice key,
         found_release(t->l, f);
         return st;
     }
-    struct lent *e = lent_new(t);
-    if (e == NULL) {
-        found_release(t->l, f);
-        return RAISE(err, ST_NOMEM, "value");
-    }
-    e->block = f->block;
-    e->table = f->table != NULL ? memtable_ref(f->table) : NULL;
-    *out = (struct kv_value){f->e.value, e, unlend};
+    *out = f->block != NULL
+        ? (struct kv_value){.bytes = f->e.value, .pin = f->block, .owner = t->l->cache, .unpin = unlend_block}
+        : (struct kv_value){.bytes = f->e.value, .pin = memtable_ref(f->table), .unpin = unlend_table};
     if (out->bytes.p == NULL) out->bytes.p = (const uint8_t *) ""; /* NULL means absent */
     return ST_OK;
 }
@@ -480,6 +473,7 @@ const struct kv_ops lsm_kv_ops = {
     .last = cursor_last,
     .next = cursor_next,
     .prev = cursor_prev,
+    .count = cursor_count,
     .key = cursor_key,
     .value = cursor_value,
     .rest = cursor_rest,

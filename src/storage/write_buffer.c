@@ -513,7 +513,14 @@ static void source_close(struct source *s) {
 }
 
 static const struct source_ops buffer_source_ops = {
-    source_seek_ge, source_seek_le, source_first, source_last, source_next, source_prev, source_rest, source_close,
+    .seek_ge = source_seek_ge,
+    .seek_le = source_seek_le,
+    .first = source_first,
+    .last = source_last,
+    .next = source_next,
+    .prev = source_prev,
+    .rest = source_rest,
+    .close = source_close,
 };
 
 status write_buffer_cursor(struct write_buffer *b, uint32_t limit, struct source **out, struct err *err) {

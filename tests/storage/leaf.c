@@ -34,6 +34,9 @@ static uint64_t read_leaf(const struct leaf *l, const struct run *r) {
     }
     for (size_t i = 0; i < r->count; i++) {
         uint32_t idx = leaf_search(l, r->entries[i].key, r->entries[i].seq);
+        struct leaf_entry found;
+        if (leaf_get(l, leaf_place(l, r->entries[i].key), r->entries[i].key, r->entries[i].seq, &found))
+            sum += found.suffix_len;
         cr_assert_leq(idx, l->count);
         struct leaf_entry e;
         if (idx < l->count) {
@@ -89,13 +92,54 @@ Test(leaf, searches_as_an_array_does) {
             key[e->key.len] = (uint8_t) chance_below(&chance, 3);
             if (chance_below(&chance, 3) == 0) key[chance_below(&chance, len)] ^= 1;
             uint64_t seq = chance_below(&chance, 2) == 0 ? e->seq : e->seq - 1 + chance_below(&chance, 3);
-            cr_assert_eq(leaf_search(l, slice_of(key, len), seq), run_search(&r, slice_of(key, len), seq), "%s",
-                         shapes[s].name);
+            size_t want = run_search(&r, slice_of(key, len), seq);
+            cr_assert_eq(leaf_search(l, slice_of(key, len), seq), want, "%s", shapes[s].name);
+            struct leaf_entry found;
+            bool is_there = want < r.count && slice_equal(r.entries[want].key, slice_of(key, len));
+            uint32_t place = leaf_place(l, slice_of(key, len));
+            cr_assert_eq(leaf_get(l, place, slice_of(key, len), seq, &found), is_there, "%s", shapes[s].name);
+            if (is_there) cr_assert_eq(found.seq, r.entries[want].seq);
         }
         buf_release(&payload);
         free(memory);
         run_release(&r);
     }
+}
+
+Test(leaf, knows_whether_its_entries_count_one_by_one) {
+    size_t plain = 0, others = 0;
+    for (uint64_t round = 0; round < 600; round++) {
+        struct chance chance;
+        struct run r;
+        struct buf payload;
+        struct block_header h;
+        struct run_shape shape = shapes[round % 3];
+        shape.key_count = 3;
+        shape.version_max = 1 + (uint32_t) (round % 2);
+        chance_init(&chance, round);
+        run_make(&r, &shape, &chance);
+        buf_init(&payload, mem_default());
+        uint8_t *memory = make_leaf(&r, &payload, &h);
+        cr_assert_null(leaf_index(memory, &h));
+        const struct leaf *l = (const struct leaf *) (void *) memory;
+        bool want = true;
+        uint64_t max_seq = 0;
+        for (size_t i = 0; i < r.count; i++) {
+            const struct entry *e = &r.entries[i];
+            if (e->kind != ENTRY_PUT && e->kind != ENTRY_LARGE) want = false;
+            if (i > 0 && slice_equal(e->key, r.entries[i - 1].key)) want = false;
+            if (e->seq > max_seq) max_seq = e->seq;
+        }
+        cr_assert_eq(l->is_plain, want, "round %llu", (unsigned long long) round);
+        cr_assert_eq(l->max_seq, max_seq);
+        if (want) plain++;
+        else others++;
+        buf_release(&payload);
+        free(memory);
+        run_release(&r);
+    }
+    cr_assert_gt(plain, 20);
+    cr_assert_gt(others, 20);
 }
 
 Test(leaf, refuses_or_bears_any_payload) {

@@ -191,6 +191,12 @@ static void walk(struct world *w, struct pair *p) {
                 : how == 1 ? kv_last(b, NULL)
                 : how == 2 ? kv_seek_ge(b, key_slice(&key), NULL)
                            : kv_seek_le(b, key_slice(&key), NULL);
+        } else if (how == 2) {
+            uint64_t max = 1 + below(w, below(w, 2) == 0 ? 4 : 1000), na, nb;
+            what = "count";
+            sa = kv_cursor_count(a, max, &na, &err);
+            sb = kv_cursor_count(b, max, &nb, NULL);
+            if (na != nb) FAIL(w, "count: %llu, want %llu", (unsigned long long) na, (unsigned long long) nb);
         } else {
             if (how == 1) forward = !forward;
             what = forward ? "next" : "prev";
@@ -293,18 +299,26 @@ static void mark_or_roll_back(struct world *w, struct pair *p) {
     (void) w;
 }
 
+#define MANY_MAX 40
+
+static int compare_slices(const void *a, const void *b) {
+    return slice_compare(*(const struct slice *) a, *(const struct slice *) b);
+}
+
 static void get_many(struct world *w, struct pair *p) {
-    struct key keys[8];
-    struct slice slices[8];
-    struct kv_value a[8] = {0}, b[8] = {0};
+    struct key keys[MANY_MAX];
+    struct slice slices[MANY_MAX];
+    struct kv_value a[MANY_MAX] = {0}, b[MANY_MAX] = {0};
     struct err err = ERR_INIT;
-    for (size_t i = 0; i < 8; i++) {
+    size_t n = 1 + (size_t) below(w, MANY_MAX);
+    for (size_t i = 0; i < n; i++) {
         keys[i] = random_key(w);
         slices[i] = key_slice(&keys[i]);
     }
-    same_status(w, "get_many", kv_get_many(p->real, 8, slices, a, &err), kv_get_many(p->model, 8, slices, b, NULL),
+    if (below(w, 4) != 0) qsort(slices, n, sizeof(slices[0]), compare_slices);
+    same_status(w, "get_many", kv_get_many(p->real, n, slices, a, &err), kv_get_many(p->model, n, slices, b, NULL),
                 &err);
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < n; i++) {
         if ((a[i].bytes.p == NULL) != (b[i].bytes.p == NULL)) FAIL(w, "get_many finds what get does not");
         same_bytes(w, "get_many", slices[i], a[i].bytes, b[i].bytes);
         kv_value_release(&a[i]);

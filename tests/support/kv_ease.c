@@ -99,6 +99,11 @@ size_t ease_count(struct kv *kv) {
     status st;
     for (st = kv_first(c, &err); st == ST_OK; st = kv_next(c, &err)) up++;
     cr_assert_eq(st, ST_END, "%s", err.text);
+    uint64_t counted = 0;
+    st = kv_first(c, &err);
+    if (st == ST_OK) st = kv_cursor_count(c, UINT64_MAX, &counted, &err);
+    cr_assert_eq(counted, up, "the count is %llu, a scan gives %zu", (unsigned long long) counted, up);
+    cr_assert_eq(st, ST_END, "%s", err.text);
     for (st = kv_last(c, &err); st == ST_OK; st = kv_prev(c, &err)) down++;
     cr_assert_eq(st, ST_END, "%s", err.text);
     cr_assert_eq(up, down, "%zu keys forward, %zu backward", up, down);

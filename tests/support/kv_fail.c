@@ -143,6 +143,10 @@ static status prev(struct kv_cursor *c, struct err *err) {
     TRY(count(C(c)->f, err));
     return kv_prev(C(c)->in, err);
 }
+static status count_entries(struct kv_cursor *c, uint64_t max, uint64_t *n, struct err *err) {
+    TRY(count(C(c)->f, err));
+    return kv_cursor_count(C(c)->in, max, n, err);
+}
 static struct slice cursor_key(struct kv_cursor *c) { return kv_cursor_key(C(c)->in); }
 static status cursor_value(struct kv_cursor *c, struct slice *out, struct err *err) {
     TRY(count(C(c)->f, err));
@@ -190,6 +194,7 @@ static const struct kv_ops fail_ops = {
     .last = last,
     .next = next,
     .prev = prev,
+    .count = count_entries,
     .key = cursor_key,
     .value = cursor_value,
     .rest = rest,

@@ -452,6 +452,11 @@ static status prev(struct kv_cursor *c, struct err *err) {
     (void) err;
     return go_down(cursor_of(c), cursor_of(c)->key, false);
 }
+static status count(struct kv_cursor *c, uint64_t max, uint64_t *n, struct err *err) {
+    status st = ST_OK;
+    for (*n = 0; *n < max && st == ST_OK; ++*n) st = next(c, err);
+    return st;
+}
 static struct slice cursor_key(struct kv_cursor *c) { return cursor_of(c)->key; }
 static status cursor_value(struct kv_cursor *c, struct slice *out, struct err *err) {
     (void) err;
@@ -656,6 +661,7 @@ static const struct kv_ops model_ops = {
     .last = last,
     .next = next,
     .prev = prev,
+    .count = count,
     .key = cursor_key,
     .value = cursor_value,
     .rest = cursor_rest,
