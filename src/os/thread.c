@@ -2,6 +2,7 @@
 #include "os/thread.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
@@ -53,6 +54,8 @@ status thread_start(struct thread *t, void *(*run)(void *), void *ctx, struct er
     t->is_running = true;
     return ST_OK;
 }
+
+void thread_yield(void) { (void) sched_yield(); }
 
 void thread_join(struct thread *t) {
     if (!t->is_running) return;

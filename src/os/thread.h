@@ -35,6 +35,7 @@ static inline void cond_broadcast(struct cond *c) { (void) pthread_cond_broadcas
 
 /* All signals are blocked in the new thread: they belong to the application. */
 status thread_start(struct thread *t, void *(*run)(void *), void *ctx, struct err *err);
+void thread_yield(void); /* lets others run */
 void thread_join(struct thread *t); /* nothing when it is not running */
 
 #endif

@@ -211,3 +211,19 @@ uint32_t inner_search(const struct inner *n, struct slice key, uint64_t seq) {
     }
     return lo;
 }
+
+#define STEPS_MAX 4u /* a binary search costs about as much */
+
+uint32_t inner_search_from(const struct inner *n, uint32_t from, struct slice key, uint64_t seq) {
+    struct slice prefix = inner_prefix(n);
+    assert(from < n->count);
+    if (key.len < prefix.len || memcmp(key.p, prefix.p, prefix.len) != 0) return inner_search(n, key, seq);
+    const uint64_t *heads = (const uint64_t *) (const void *) ((const uint8_t *) n + n->heads_at);
+    uint64_t h = head_of(key.p + prefix.len, key.len - prefix.len);
+    if (from > 0 && heads[from] >= h) return inner_search(n, key, seq);
+    for (uint32_t idx = from; idx < from + STEPS_MAX; idx++) {
+        if (idx + 1 == n->count || heads[idx + 1] > h) return idx;
+        if (heads[idx + 1] == h) break;
+    }
+    return inner_search(n, key, seq);
+}

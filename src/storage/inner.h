@@ -76,6 +76,8 @@ static inline uint64_t inner_bytes(const struct inner *n, uint32_t idx) {
 
 /* The child that (key, seq) leads to: the last one whose separator is not greater. */
 uint32_t inner_search(const struct inner *n, struct slice key, uint64_t seq);
+/* The same, cheaper when the answer is `from` (an earlier answer for a smaller key) or one of the next few children. */
+uint32_t inner_search_from(const struct inner *n, uint32_t from, struct slice key, uint64_t seq);
 /* The suffix of the separator before child idx >= 1; its key is the prefix and this. */
 struct slice inner_separator(const struct inner *n, uint32_t idx, uint64_t *seq);
 static inline struct slice inner_prefix(const struct inner *n) {

@@ -5,6 +5,7 @@
 #include "base/varint.h"
 #include "storage/segment_file.h"
 
+#define PREFETCH_LINES 6u /* of an entry: documents are some hundreds of bytes */
 #define FILTER_SEED 0x656c6d6f66696c74u /* of the hash of a user key */
 
 status segment_damaged(const struct segment *s, uint64_t at, const char *what, struct err *err) {
@@ -298,62 +299,99 @@ bool segment_may_contain(const struct segment *s, struct slice key) {
     return segment_may_contain_hash(s, segment_filter_hash(key));
 }
 
-/* Pins the leaf that (key, seq) leads to. */
-static status find_leaf(struct segment *s, struct slice key, uint64_t seq, struct cached_block **out, struct err *err) {
+/* Goes down to the parent of the leaf that (key, seq) leads to: pinned, but for the root. The segment has inner blocks. */
+static status find_parent(struct segment *s, struct slice key, uint64_t seq, struct cached_block **out,
+                          struct err *err) {
     struct cached_block *b;
     TRY(segment_root(s, &b, err));
-    for (uint32_t height = s->meta.height; height > 1; height--) {
+    for (uint32_t height = s->meta.height; height > 2; height--) {
         const struct inner *n = block_inner(b);
         struct block_ref ref = inner_ref(n, inner_search(n, key, seq));
         struct cached_block *child;
-        status st = segment_load(s, &ref, height > 2 ? BLOCK_INNER : BLOCK_LEAF, true, &child, err);
+        status st = segment_load(s, &ref, BLOCK_INNER, true, &child, err);
         if (height < s->meta.height) cache_unpin(s->cache, b);
         if (st != ST_OK) return st;
         b = child;
     }
-    if (s->meta.height == 1) cache_repin(b);
     *out = b;
     return ST_OK;
+}
+
+static void let_parent_go(struct segment *s, struct cached_block *parent) {
+    if (s->meta.height > 2) cache_unpin(s->cache, parent); /* the root is not ours */
+}
+
+/* Pins the leaf that (key, seq) leads to. */
+static status find_leaf(struct segment *s, struct slice key, uint64_t seq, struct cached_block **out, struct err *err) {
+    struct cached_block *b;
+    if (s->meta.height == 1) {
+        TRY(segment_root(s, &b, err));
+        cache_repin(b);
+        *out = b;
+        return ST_OK;
+    }
+    TRY(find_parent(s, key, seq, &b, err));
+    struct block_ref ref = inner_ref(block_inner(b), inner_search(block_inner(b), key, seq));
+    status st = segment_load(s, &ref, BLOCK_LEAF, true, out, err);
+    let_parent_go(s, b);
+    return st;
 }
 
 void segment_prefetch_filter(const struct segment *s, uint64_t hash) {
     if (s->filter.lines != NULL) __builtin_prefetch(filter_line(&s->filter, hash));
 }
 
-status segment_find_leaf(struct segment *s, struct slice key, uint64_t snapshot, struct cached_block **leaf,
-                         struct err *err) {
+/* The child of way->parent for a key not smaller than the one before. False when another parent may have it: the last child's keys have no
+ * upper bound here. */
+static bool goes_on(const struct segment *s, const struct segment_way *way, struct slice key, uint64_t seq,
+                    uint32_t *idx) {
+    if (way->parent == NULL) return false;
+    const struct inner *n = block_inner(way->parent);
+    *idx = inner_search_from(n, way->idx, key, seq);
+    return *idx + 1 < n->count || s->meta.height == 2;
+}
+
+status segment_find_leaf(struct segment *s, struct segment_way *way, struct slice key, uint64_t snapshot,
+                         struct cached_block **leaf, struct err *err) {
+    uint32_t idx;
     *leaf = NULL;
     if (s->meta.height == 0 || key.len == 0) return ST_OK;
-    TRY(find_leaf(s, key, snapshot, leaf, err));
-    /* The header and the heads that the search will touch; what it does not is asked for in vain, and is cheap. */
-    for (uint32_t at = 0; at < 512; at += 64) __builtin_prefetch((*leaf)->p + at);
+    if (s->meta.height == 1) return find_leaf(s, key, snapshot, leaf, err);
+    if (!goes_on(s, way, key, snapshot, &idx)) {
+        segment_leave(s, way);
+        TRY(find_parent(s, key, snapshot, &way->parent, err));
+        idx = inner_search(block_inner(way->parent), key, snapshot);
+    } else if (way->leaf != NULL && idx == way->idx) {
+        cache_repin(way->leaf);
+        *leaf = way->leaf;
+        return ST_OK;
+    }
+    struct block_ref ref = inner_ref(block_inner(way->parent), idx);
+    way->idx = idx;
+    way->leaf = NULL;
+    TRY(segment_load(s, &ref, BLOCK_LEAF, true, leaf, err));
+    way->leaf = *leaf;
     return ST_OK;
 }
 
-void segment_prefetch_search(const struct cached_block *leaf) {
-    const struct leaf *l = block_leaf(leaf);
-    const uint8_t *entry_at = (const uint8_t *) leaf_entry_at(l);
-    __builtin_prefetch((const uint8_t *) l + l->prefix_at);
-    for (uint32_t at = 0; at < l->count * 4 && at < 256; at += 64) __builtin_prefetch(entry_at + at);
+void segment_leave(struct segment *s, struct segment_way *way) {
+    if (way->parent != NULL) let_parent_go(s, way->parent);
+    *way = (struct segment_way){0};
 }
 
-void segment_prefetch_in(const struct cached_block *leaf, struct slice key, uint64_t snapshot) {
+uint32_t segment_place_in(const struct cached_block *leaf, struct slice key) {
     const struct leaf *l = block_leaf(leaf);
-    uint32_t idx = leaf_search(l, key, snapshot);
-    if (idx == l->count) return;
-    const uint8_t *at = (const uint8_t *) l + leaf_entry_at(l)[idx];
-    for (uint32_t line = 0; line < 6; line++) __builtin_prefetch(at + line * 64);
+    uint32_t place = leaf_place(l, key);
+    if (place == l->count) return place;
+    const uint8_t *at = (const uint8_t *) l + leaf_entry_at(l)[place];
+    for (uint32_t line = 0; line < PREFETCH_LINES; line++) __builtin_prefetch(at + line * 64);
+    return place;
 }
 
-status segment_get_in(const struct cached_block *leaf, struct slice key, uint64_t snapshot, struct entry *out) {
-    const struct leaf *l;
+status segment_get_in(const struct cached_block *leaf, uint32_t place, struct slice key, uint64_t snapshot,
+                      struct entry *out) {
     struct leaf_entry e;
-    if (leaf == NULL) return ST_NOT_FOUND;
-    l = block_leaf(leaf);
-    uint32_t idx = leaf_search(l, key, snapshot);
-    if (idx == l->count) return ST_NOT_FOUND;
-    leaf_read(l, idx, &e);
-    if (e.suffix_len + l->prefix_len != key.len || leaf_compare_key(l, &e, key) != 0) return ST_NOT_FOUND;
+    if (!leaf_get(block_leaf(leaf), place, key, snapshot, &e)) return ST_NOT_FOUND;
     *out = (struct entry){key, {e.suffix + e.suffix_len, e.value_len}, e.seq, e.kind};
     return ST_OK;
 }
@@ -363,7 +401,7 @@ status segment_get(struct segment *s, struct slice key, uint64_t snapshot, struc
     struct cached_block *b;
     if (s->meta.height == 0 || key.len == 0) return ST_NOT_FOUND;
     TRY(find_leaf(s, key, snapshot, &b, err));
-    status st = segment_get_in(b, key, snapshot, out);
+    status st = segment_get_in(b, leaf_place(block_leaf(b), key), key, snapshot, out);
     if (st == ST_OK) *pin = b;
     else cache_unpin(s->cache, b);
     return st;

@@ -86,15 +86,21 @@ status segment_get(struct segment *s, struct slice key, uint64_t snapshot, struc
 
 /* segment_get in steps, for a reader that overlaps the waits of many keys (storage/lookup_many.c). */
 void segment_prefetch_filter(const struct segment *s, uint64_t hash);
-/* Pins the leaf that (key, snapshot) leads to. ST_OK with *leaf NULL when the segment has no entries. */
-status segment_find_leaf(struct segment *s, struct slice key, uint64_t snapshot, struct cached_block **leaf,
-                         struct err *err);
-/* Asks for what the search in a pinned leaf reads behind its header. */
-void segment_prefetch_search(const struct cached_block *leaf);
-/* Asks for the entry that segment_get_in will read. */
-void segment_prefetch_in(const struct cached_block *leaf, struct slice key, uint64_t snapshot);
+/* Where the key before led to; zeroed at first. Keys of one way ascend. */
+struct segment_way {
+    struct cached_block *parent; /* of leaves; NULL: none yet */
+    uint32_t idx;                /* the child taken */
+    struct cached_block *leaf;   /* that child, while its reader keeps it pinned */
+};
+/* Pins the leaf that (key, snapshot) leads to; leaves found by this way before must still be pinned. ST_OK with *leaf NULL when the segment has no entries. */
+status segment_find_leaf(struct segment *s, struct segment_way *way, struct slice key, uint64_t snapshot,
+                         struct cached_block **leaf, struct err *err);
+void segment_leave(struct segment *s, struct segment_way *way);
+/* Where segment_get_in will look in a pinned leaf: asks for the entry. */
+uint32_t segment_place_in(const struct cached_block *leaf, struct slice key);
 /* The newest version of key <= snapshot in the pinned leaf; ST_NOT_FOUND. Its value lives as long as the pin. */
-status segment_get_in(const struct cached_block *leaf, struct slice key, uint64_t snapshot, struct entry *out);
+status segment_get_in(const struct cached_block *leaf, uint32_t place, struct slice key, uint64_t snapshot,
+                      struct entry *out);
 
 /* fill_cache false: blocks read by this cursor do not push out others (merges, checks). Embeds struct source first. Reads ahead when it moves in one direction. */
 status segment_cursor(struct segment *s, bool fill_cache, struct source **out, struct err *err);

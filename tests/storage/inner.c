@@ -86,6 +86,7 @@ Test(inner, leads_every_version_to_the_leaf_that_holds_it) {
         for (size_t i = 0; i < r.count; i++) {
             const struct entry *e = &r.entries[i];
             cr_assert_eq(inner_search(n, e->key, e->seq), i, "%s", shapes[s].name);
+            for (uint32_t from = 0; from <= i; from++) cr_assert_eq(inner_search_from(n, from, e->key, e->seq), i);
             cr_assert_eq(inner_entries(n, (uint32_t) i), 1);
             cr_assert_eq(inner_bytes(n, (uint32_t) i), e->key.len);
             cr_assert_eq(inner_ref(n, (uint32_t) i).checksum, i);
