@@ -8,22 +8,34 @@
 #define DB_NAME_LEN_MAX 63
 #define NS_LEN_MAX 255 /* database, dot, collection */
 
-static bool contains(struct slice s, const char *bytes, size_t n) {
-    for (size_t i = 0; i < s.len; i++)
-        if (memchr(bytes, s.p[i], n) != NULL) return true;
+/* Every find comes by here. */
+static bool has_forbidden(struct slice s) {
+    for (size_t i = 0; i < s.len; i++) {
+        switch (s.p[i]) {
+        case '/':
+        case '\\':
+        case '.':
+        case ' ':
+        case '"':
+        case '$':
+        case '\0': return true;
+        default: break;
+        }
+    }
     return false;
 }
+
+static bool contains(struct slice s, uint8_t byte) { return s.len != 0 && memchr(s.p, byte, s.len) != NULL; }
 
 static bool has_part(struct slice s, struct slice part) { return memmem(s.p, s.len, part.p, part.len) != NULL; }
 
 status ns_check(struct ns ns, bool for_write, struct err *err) {
-    static const char forbidden[] = "/\\. \"$"; /* and its closing zero: NUL is forbidden, too */
     int db_len = (int) (ns.db.len < 300 ? ns.db.len : 300), coll_len = (int) (ns.coll.len < 300 ? ns.coll.len : 300);
     const char *db = ns.db.len != 0 ? (const char *) ns.db.p : "",
                *coll = ns.coll.len != 0 ? (const char *) ns.coll.p : "";
-    if (ns.db.len == 0 || ns.db.len > DB_NAME_LEN_MAX || contains(ns.db, forbidden, sizeof(forbidden)))
+    if (ns.db.len == 0 || ns.db.len > DB_NAME_LEN_MAX || has_forbidden(ns.db))
         return RAISE_CODE(err, CODE_InvalidNamespace, "Invalid database name: '%.*s'", db_len, db);
-    if (ns.coll.len == 0 || ns.coll.p[0] == '.' || contains(ns.coll, "$", sizeof("$")))
+    if (ns.coll.len == 0 || ns.coll.p[0] == '.' || contains(ns.coll, '$') || contains(ns.coll, 0))
         return RAISE_CODE(err, CODE_InvalidNamespace, "Invalid namespace specified '%.*s.%.*s'", db_len, db, coll_len,
                           coll);
     if (ns.db.len + 1 + ns.coll.len > NS_LEN_MAX)

@@ -123,6 +123,13 @@ status access_make(struct bounds_maker *m, const struct index_view *view, const 
     return ST_OK;
 }
 
+bool access_is_one_key(const struct access *a) {
+    for (uint32_t f = 0; f < a->view.field_count; f++) {
+        if (!intervals_is_point(&a->bounds[f])) return false;
+    }
+    return a->view.is_unique;
+}
+
 /* --- order --- */
 
 /* May field f of a multikey index order documents? Only when the key that a document is emitted at has its least (greatest) value: full bounds on f, and on what shares its arrays. */

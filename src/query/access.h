@@ -49,4 +49,7 @@ static inline bool access_repeats(const struct access *a) {
     return a->view.is_multikey && !scan_bounds_is_single(a->scan, a->view.multikey);
 }
 
+/* A unique index held to one key, which is scan->lo. */
+bool access_is_one_key(const struct access *a);
+
 #endif

@@ -157,7 +157,7 @@ static status documents_of(struct planner *p, const struct conjunction *c, struc
         node->filter = filter;
         node->access = a;
         node->dedups = dedups;
-        if (!covered && a->view.is_unique && !dedups && cost_is_one_key(a)) node->count = 1;
+        if (!covered && a->view.is_unique && !dedups && access_is_one_key(a)) node->count = 1;
         node->backward = backward;
         out->scan_cost += covered ? keys * 0.2 : cost_fetch(keys, dedups);
     }
@@ -319,6 +319,33 @@ static bool may_use(const struct conjunction *c, const struct sort_pattern *sort
     return sort != NULL;
 }
 
+/* Do equalities name every field of a unique index? */
+static bool may_be_one_key(const struct conjunction *c, const struct predicate_bounds *bounds_of,
+                           const struct index *ix) {
+    if (!ix->spec.is_unique || ix->state != INDEX_READY || ix->spec.kind != INDEX_ORDERED) return false;
+    for (uint32_t f = 0; f < ix->spec.field_count; f++) {
+        bool is_held = false;
+        for (uint32_t i = 0; i < c->predicate_count && !is_held; i++)
+            is_held = !bounds_of[i].is_useless && intervals_is_point(&bounds_of[i].intervals) &&
+                slice_equal(c->predicates[i].path, ix->spec.fields[f].path.text);
+        if (!is_held) return false;
+    }
+    return true;
+}
+
+/* One key of a unique index: nothing beats it but _id, so that nothing else is weighed. *found: `out` holds just that. */
+static status add_one_key(struct planner *p, const struct conjunction *c, const struct predicate_bounds *bounds_of,
+                          const struct hint *hint, struct candidates *out, bool *found, struct err *err) {
+    *found = false;
+    for (uint32_t i = 0; i < p->c->index_count && !*found; i++) {
+        if (!may_be_one_key(c, bounds_of, &p->c->indexes[i])) continue;
+        TRY(add_index(p, c, bounds_of, &p->c->indexes[i], hint, out, err));
+        *found = out->count == 1 && access_is_one_key(out->at[0].node->access);
+        if (!*found) out->count = 0;
+    }
+    return ST_OK;
+}
+
 status candidates_find(struct planner *p, const struct conjunction *c, const struct hint *hint, struct candidates *out,
                        struct err *err) {
     struct predicate_bounds *bounds_of;
@@ -331,6 +358,11 @@ status candidates_find(struct planner *p, const struct conjunction *c, const str
     if (by_id) TRY(add_index(p, c, bounds_of, NULL, hint, out, err));
     if (by_id && p->depth == 0 && p->q->id.type != B_MISSING && out->count > 0)
         return ST_OK; /* nothing beats one lookup */
+    if (!by_id) {
+        bool found;
+        TRY(add_one_key(p, c, bounds_of, hint, out, &found, err));
+        if (found) return ST_OK;
+    }
     for (uint32_t i = 0; i < p->c->index_count; i++) {
         if (may_use(c, p->sort, &p->c->indexes[i])) TRY(add_index(p, c, bounds_of, &p->c->indexes[i], hint, out, err));
     }

@@ -32,16 +32,13 @@ static bool is_unique_points(const struct access *a) {
     return a->view.is_unique;
 }
 
-bool cost_is_one_key(const struct access *a) {
-    for (uint32_t f = 0; f < a->view.field_count; f++) {
-        if (!intervals_is_point(&a->bounds[f])) return false;
-    }
-    return a->view.is_unique;
-}
-
 status cost_access(struct planner *p, const struct access *a, double *keys, double *pieces, struct err *err) {
     struct byte_range ranges[RANGES_ESTIMATED];
     uint32_t count;
+    if (access_is_one_key(a)) {
+        *keys = *pieces = 1;
+        return ST_OK;
+    }
     TRY(scan_bounds_ranges(a->scan, RANGES_ESTIMATED, p->arena, ranges, &count, pieces, err));
     *keys = 0;
     if (count == 0) return ST_OK;

@@ -41,20 +41,35 @@ static status bounded_next(struct bounded_scan *b, struct stage *s, struct index
 struct ixscan {
     struct stage base;
     struct bounded_scan scan;
+    bool is_one_key, at_end; /* one key: read by a get; scan.target holds it */
+    struct kv_value value;
 };
+
+/* The only entry there can be. */
+static status one_key_next(struct ixscan *c, struct index_entry *out, struct err *err) {
+    struct exec *x = c->base.x;
+    const struct access *a = c->base.plan->access;
+    if (c->at_end) return ST_END;
+    c->at_end = true;
+    status st = index_get(x->txn, a->view.index, a->scan->lo, &c->scan.target, &c->value, out, err);
+    c->base.stats.seeks++;
+    if (st == ST_NOT_FOUND) return ST_END;
+    if (st == ST_OK) c->base.stats.keys++;
+    return st;
+}
 
 static status ixscan_next(struct stage *s, struct row *out, struct err *err) {
     struct ixscan *c = (struct ixscan *) s;
     struct exec *x = s->x;
     const struct access *a = s->plan->access;
     if (a->scan->is_empty) return ST_END;
-    if (c->scan.scan == NULL) {
+    if (c->scan.scan == NULL && !c->is_one_key) {
         TRY(index_scan_open(x->op, x->txn, x->collection, a->view.index, s->plan->backward, &c->scan.scan, err));
         TRY(index_scan_range(c->scan.scan, a->scan->lo, a->scan->hi, err));
         s->stats.seeks++;
     }
     struct index_entry e;
-    TRY(bounded_next(&c->scan, s, &e, err));
+    TRY(c->is_one_key ? one_key_next(c, &e, err) : bounded_next(&c->scan, s, &e, err));
     out->key = e.key;
     out->side = e.side;
     out->locator = e.locator;
@@ -64,12 +79,14 @@ static status ixscan_next(struct stage *s, struct row *out, struct err *err) {
 static void ixscan_rest(struct stage *s) {
     struct ixscan *c = (struct ixscan *) s;
     if (c->scan.scan != NULL) index_scan_rest(c->scan.scan);
+    kv_value_release(&c->value);
 }
 
 static void ixscan_close(struct stage *s) {
     struct ixscan *c = (struct ixscan *) s;
     if (c->scan.scan != NULL) index_scan_close(c->scan.scan);
     c->scan.scan = NULL;
+    kv_value_release(&c->value);
     buf_release(&c->scan.target);
 }
 
@@ -78,6 +95,7 @@ status stage_ixscan_open(struct exec *x, const struct plan_node *plan, struct st
     struct ixscan *c;
     TRY(stage_new(x, plan, &ops, sizeof(*c), &c, err));
     buf_init(&c->scan.target, x->op->mem);
+    c->is_one_key = x->is_snapshot && !plan->access->scan->is_empty && access_is_one_key(plan->access);
     *out = &c->base;
     return ST_OK;
 }

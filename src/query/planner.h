@@ -47,8 +47,6 @@ status candidates_find(struct planner *p, const struct conjunction *c, const str
 
 /* About how many entries the access reads, and in how many pieces. */
 status cost_access(struct planner *p, const struct access *a, double *keys, double *pieces, struct err *err);
-/* A unique index held to one key. */
-bool cost_is_one_key(const struct access *a);
 status cost_documents(struct planner *p, double *documents, struct err *err);
 /* Fills in `cost` of all, the same number of result rows assumed for all; answers the cheapest. */
 uint32_t cost_choose(struct planner *p, struct candidates *cs);
