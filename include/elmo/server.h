@@ -38,6 +38,11 @@ ELMO_API const char *elmo_listen_address (elmo_t *db);
 /* Stops: no new connections, running commands end or are cancelled, replies that are ready are sent. Returns when all threads have ended. */
 ELMO_API void elmo_unlisten (elmo_t *db);
 
+/* Opens the log file anew (logPath), for whoever rotates it: move it away, then call this. */
+ELMO_API bool elmo_listen_reopen_log (elmo_t *db, bson_error_t *error);
+/* Writes a line of the program's own into the log, in mongod's form. `severity` is 'I', 'W' or 'E'; `attr` may be NULL. */
+ELMO_API void elmo_listen_log (elmo_t *db, char severity, const char *component, int32_t id, const char *context, const char *message, const bson_t *attr);
+
 #ifdef __cplusplus
 }
 #endif
