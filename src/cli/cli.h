@@ -30,7 +30,10 @@ struct subcommand {
 };
 
 extern const struct subcommand sub_import, sub_export, sub_dump, sub_restore, sub_find, sub_explain, sub_create_index,
-    sub_stat, sub_check, sub_compact;
+    sub_stat, sub_check, sub_compact, sub_serve;
+
+/* Under the name mongod the program is `elmo serve`. */
+int serve_as_mongod(int argc, char **argv);
 
 /* Reads options and up to `max` other arguments. Exit status, 0 to go on. `--help` prints and answers -1. */
 int args_parse(const struct subcommand *sub, int argc, char **argv, const struct option_row *rows, int row_count,

@@ -7,7 +7,8 @@
 
 static const struct subcommand *const subcommands[] = {&sub_import, &sub_dump,    &sub_restore,
                                                        &sub_find,   &sub_explain, &sub_create_index,
-                                                       &sub_stat,   &sub_check,   &sub_compact};
+                                                       &sub_stat,   &sub_check,   &sub_compact,
+                                                       &sub_serve};
 #define SUBCOMMAND_COUNT (sizeof(subcommands) / sizeof(subcommands[0]))
 
 static void print_help(FILE *out) {
@@ -66,6 +67,8 @@ static int run_shell(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    const char *name = argc > 0 && strrchr(argv[0], '/') != NULL ? strrchr(argv[0], '/') + 1 : argv[0];
+    if (argc > 0 && strcmp(name, "mongod") == 0) return serve_as_mongod(argc, argv);
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

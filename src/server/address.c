@@ -26,7 +26,7 @@ static bool is_loopback(const struct sockaddr_storage *sa) {
     struct sockaddr_in6 in6;
     memcpy(&in6, sa, sizeof(in6));
     return IN6_IS_ADDR_LOOPBACK(&in6.sin6_addr) ||
-           (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr) && in6.sin6_addr.s6_addr[12] == 127);
+        (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr) && in6.sin6_addr.s6_addr[12] == 127);
 }
 
 static unsigned port_of(const struct sockaddr_storage *sa) {
@@ -181,7 +181,8 @@ static bool listen_unix(struct addresses *out, const char *path, bson_error_t *e
 
 static bool open_one(struct addresses *out, const char *name, const struct options *o, bson_error_t *error) {
     if (name[0] == '/' || strncmp(name, "./", 2) == 0) return listen_unix(out, name, error);
-    if (strcmp(name, "*") == 0) return listen_host(out, "0.0.0.0", false, o, error) && listen_host(out, "::", true, o, error);
+    if (strcmp(name, "*") == 0)
+        return listen_host(out, "0.0.0.0", false, o, error) && listen_host(out, "::", true, o, error);
     if (strcmp(name, "localhost") == 0)
         return listen_host(out, "127.0.0.1", false, o, error) && listen_host(out, "::1", true, o, error);
     size_t len = strlen(name);

@@ -64,12 +64,9 @@ size_t pack(uint8_t compressor, const uint8_t *p, size_t len, uint8_t *out, size
     size_t made = room;
     uLongf z_made = room;
     switch (compressor) {
-    case COMPRESSOR_SNAPPY:
-        return snappy_compress((const char *) p, len, (char *) out, &made) == SNAPPY_OK ? made : 0;
+    case COMPRESSOR_SNAPPY: return snappy_compress((const char *) p, len, (char *) out, &made) == SNAPPY_OK ? made : 0;
     case COMPRESSOR_ZLIB: return compress2(out, &z_made, p, len, ZLIB_LEVEL) == Z_OK ? z_made : 0;
-    case COMPRESSOR_ZSTD:
-        made = ZSTD_compress(out, room, p, len, ZSTD_LEVEL);
-        return ZSTD_isError(made) ? 0 : made;
+    case COMPRESSOR_ZSTD: made = ZSTD_compress(out, room, p, len, ZSTD_LEVEL); return ZSTD_isError(made) ? 0 : made;
     default: memcpy(out, p, len); return len;
     }
 }

@@ -17,7 +17,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define FRAME_MS 60000      /* a message must be there wholly, an answer be taken, within this */
+#define FRAME_MS 60000        /* a message must be there wholly, an answer be taken, within this */
 #define FRAME_BYTES_PER_MS 64 /* plus what a slow line needs */
 #define HANDSHAKE_MS 15000
 #define KEEPALIVE_S 120
@@ -82,8 +82,9 @@ static void count_moved(struct conn *c, size_t n) {
 enum step conn_refuse(struct conn *c, enum conn_end end, const char *why) {
     int expected = END_PEER;
     (void) atomic_compare_exchange_strong(&c->end, &expected, (int) end);
-    LOG(&c->server->log, 'I', "NETWORK", 22988, "conn", "Error receiving request from client. Ending connection from remote",
-        ATTR_T("remote", c->remote), ATTR_N("connectionId", (int64_t) c->id), ATTR_T("error", why));
+    LOG(&c->server->log, 'I', "NETWORK", 22988, "conn",
+        "Error receiving request from client. Ending connection from remote", ATTR_T("remote", c->remote),
+        ATTR_N("connectionId", (int64_t) c->id), ATTR_T("error", why));
     return STEP_END;
 }
 

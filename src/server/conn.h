@@ -12,9 +12,9 @@
 /* An answer on its way: head | document | checksum. */
 struct output {
     struct iovec iov[3];
-    unsigned at, count;       /* iov[at, count) is left; count 0: there is none */
-    struct bytes owned;       /* when the document does not lie in the client */
-    size_t counted;           /* in the budget, since it had to wait */
+    unsigned at, count; /* iov[at, count) is left; count 0: there is none */
+    struct bytes owned; /* when the document does not lie in the client */
+    size_t counted;     /* in the budget, since it had to wait */
     uint8_t head[FRAME_ANSWER_HEAD_MAX];
     uint8_t checksum[4];
 };
@@ -29,8 +29,8 @@ struct conn {
     struct tls_stream *tls;   /* NULL: plain */
     elmo_client_t *client;    /* from its first command on */
     struct bytes in;
-    size_t frame_len;         /* of the message at in.at; 0: its head is not there yet */
-    size_t wanted;            /* what the budget refused */
+    size_t frame_len; /* of the message at in.at; 0: its head is not there yet */
+    size_t wanted;    /* what the budget refused */
     struct output out;
     uint64_t id;
     int fd;

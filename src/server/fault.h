@@ -7,7 +7,13 @@
 
 #include <elmo/elmo.h>
 
-enum { FAULT_BAD_VALUE = 2, FAULT_INVALID_SSL = 140, FAULT_NO_MEMORY = 146, FAULT_SOCKET = 9001, FAULT_UNKNOWN_OPTION = 40415 };
+enum {
+    FAULT_BAD_VALUE = 2,
+    FAULT_INVALID_SSL = 140,
+    FAULT_NO_MEMORY = 146,
+    FAULT_SOCKET = 9001,
+    FAULT_UNKNOWN_OPTION = 40415
+};
 
 /* `error` may be NULL. */
 bool fault(bson_error_t *error, uint32_t code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -77,8 +77,9 @@ bool frame_head_decode(const uint8_t *p, struct frame_head *out, struct frame_fa
     case 2005:
     case 2006:
     case 2007:
-        return FATAL(fault, "opcode %d is of a protocol that servers no longer speak: the client driver may require an upgrade",
-                     head.opcode);
+        return FATAL(
+            fault, "opcode %d is of a protocol that servers no longer speak: the client driver may require an upgrade",
+            head.opcode);
     default: return FATAL(fault, "unknown opcode %d", head.opcode);
     }
     *out = head;
@@ -271,14 +272,14 @@ static bool is_one_of(const char *name, const char *const *names, size_t count) 
 
 bool request_is_compressible(const char *name) {
     static const char *const never[] = {
-        "hello",        "isMaster",   "ismaster",   "saslStart",       "saslContinue",  "getnonce",
+        "hello",        "isMaster",   "ismaster",   "saslStart",       "saslContinue",   "getnonce",
         "authenticate", "createUser", "updateUser", "copydbSaslStart", "copydbgetnonce", "copydb",
     };
     return !is_one_of(name, never, sizeof(never) / sizeof(never[0]));
 }
 
 bool request_is_legacy(const char *name) {
-    static const char *const allowed[] = {"hello",     "isMaster",  "ismaster",     "_isSelf", "authenticate",
+    static const char *const allowed[] = {"hello",     "isMaster",  "ismaster",     "_isSelf",  "authenticate",
                                           "buildinfo", "buildInfo", "saslContinue", "saslStart"};
     return is_one_of(name, allowed, sizeof(allowed) / sizeof(allowed[0]));
 }

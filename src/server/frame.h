@@ -85,7 +85,8 @@ bool request_is_legacy(const char *name);
 #define FRAME_ANSWER_HEAD_MAX 36u
 /* The bytes before the document of an answer of `doc_len` bytes. An answer to a message with a checksum has one too: `checksum_follows` 4 bytes longer.
  * Returns how many bytes. */
-size_t frame_answer_head(const struct request *r, int32_t answer_id, size_t doc_len, uint8_t out[FRAME_ANSWER_HEAD_MAX]);
+size_t frame_answer_head(const struct request *r, int32_t answer_id, size_t doc_len,
+                         uint8_t out[FRAME_ANSWER_HEAD_MAX]);
 /* The head of an OP_COMPRESSED around `packed_len` bytes of a body of `body_len`. */
 void frame_packed_head(const struct frame_head *inner, uint8_t compressor, size_t packed_len,
                        uint8_t out[FRAME_HEAD_LEN + FRAME_COMPRESSED_LEN]);

@@ -111,8 +111,8 @@ static void log_start(struct server *s) {
     LOG(&s->log, 'I', "NETWORK", 23016, "listener", "Waiting for connections", ATTR_N("port", s->addresses.port),
         ATTR_T("ssl", s->options.tls_mode == TLS_DISABLED ? "off" : "on"));
     if (s->options.replica_set != NULL)
-        LOG(&s->log, 'I', "REPL", 21331, "OplogApplier-0", "Transition to primary complete; database writes are now permitted",
-            ATTR_N("term", 1));
+        LOG(&s->log, 'I', "REPL", 21331, "OplogApplier-0",
+            "Transition to primary complete; database writes are now permitted", ATTR_N("term", 1));
 }
 
 static struct server *server_open(elmo_t *db, const bson_t *opts, bson_error_t *error) {
@@ -143,7 +143,8 @@ static void close_server(void *ctx) {
     pool_stop(&s->pool);
     elmo_set_close_hook(s->db, NULL, NULL);
     (void) elmo_set_service(s->db, NULL, NULL);
-    LOG(&s->log, 'I', "NETWORK", 20562, "listener", "Shutdown: going to close listening sockets", ATTR_T("address", s->uri));
+    LOG(&s->log, 'I', "NETWORK", 20562, "listener", "Shutdown: going to close listening sockets",
+        ATTR_T("address", s->uri));
     close_parts(s);
     options_release(&s->options);
     free(s);

@@ -12,11 +12,11 @@
 #define TICK_MS 500
 #define ACCEPTS_AT_ONCE 64
 #define PARKED_AT_ONCE 128
-#define PAUSE_MS 200         /* before accepting again after there were no descriptors */
-#define STALL_LEN 65536u     /* a connection that moves less in a tick is stalled */
-#define STALL_TICKS 2        /* so long, and it is ended when others wait for memory */
-#define STOP_CANCEL_TICKS 6  /* after stopping: running commands are cancelled */
-#define STOP_SHUT_TICKS 12   /* answers that nobody takes are given up */
+#define PAUSE_MS 200        /* before accepting again after there were no descriptors */
+#define STALL_LEN 65536u    /* a connection that moves less in a tick is stalled */
+#define STALL_TICKS 2       /* so long, and it is ended when others wait for memory */
+#define STOP_CANCEL_TICKS 6 /* after stopping: running commands are cancelled */
+#define STOP_SHUT_TICKS 12  /* answers that nobody takes are given up */
 
 /* ---- accepting ---- */
 
@@ -50,9 +50,7 @@ static void adopt(struct server *s, struct conn *c) {
             ATTR_N("connectionId", (int64_t) c->id), ATTR_N("connectionCount", (int64_t) s->conn_count));
 }
 
-static bool is_short_of_means(int why) {
-    return why == EMFILE || why == ENFILE || why == ENOBUFS || why == ENOMEM;
-}
+static bool is_short_of_means(int why) { return why == EMFILE || why == ENFILE || why == ENOBUFS || why == ENOMEM; }
 
 static void on_connection(uv_poll_t *handle, int status, int events) {
     struct server *s = handle->data;
@@ -96,7 +94,8 @@ static void on_parked(uv_poll_t *handle, int status, int events) {
     (void) events;
     do {
         count = epoll_wait(s->parked_fd, ready, PARKED_AT_ONCE, 0);
-        for (int i = 0; i < count; i++) pool_push(&s->pool, ready[i].data.ptr); /* it shows once: it is the pool's now */
+        for (int i = 0; i < count; i++)
+            pool_push(&s->pool, ready[i].data.ptr); /* it shows once: it is the pool's now */
     } while (count == PARKED_AT_ONCE);
 }
 

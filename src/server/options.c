@@ -14,7 +14,15 @@
 #define THREADS_DEFAULT 64
 #define THREADS_MAX 1024
 
-enum option_kind { OPTION_TEXT, OPTION_BOOL, OPTION_NUMBER, OPTION_MODE, OPTION_COMPRESSORS, OPTION_ARGV, OPTION_PARSED };
+enum option_kind {
+    OPTION_TEXT,
+    OPTION_BOOL,
+    OPTION_NUMBER,
+    OPTION_MODE,
+    OPTION_COMPRESSORS,
+    OPTION_ARGV,
+    OPTION_PARSED
+};
 
 struct option {
     const char *name;
@@ -46,8 +54,7 @@ static const struct option rows[] = {
 
 static bool copy_text(const struct option *row, const bson_iter_t *value, char **out, bson_error_t *error) {
     uint32_t len;
-    if (!BSON_ITER_HOLDS_UTF8(value))
-        return fault(error, FAULT_BAD_VALUE, "option '%s' must be a string", row->name);
+    if (!BSON_ITER_HOLDS_UTF8(value)) return fault(error, FAULT_BAD_VALUE, "option '%s' must be a string", row->name);
     const char *text = bson_iter_utf8(value, &len);
     if (strlen(text) != len) return fault(error, FAULT_BAD_VALUE, "option '%s' has a zero byte in it", row->name);
     free(*out);
@@ -56,12 +63,11 @@ static bool copy_text(const struct option *row, const bson_iter_t *value, char *
 }
 
 static bool read_number(const struct option *row, const bson_iter_t *value, int64_t *out, bson_error_t *error) {
-    if (!BSON_ITER_HOLDS_NUMBER(value))
-        return fault(error, FAULT_BAD_VALUE, "option '%s' must be a number", row->name);
+    if (!BSON_ITER_HOLDS_NUMBER(value)) return fault(error, FAULT_BAD_VALUE, "option '%s' must be a number", row->name);
     double number = bson_iter_as_double(value);
     if (!(number >= (double) row->least && number <= (double) row->most) || number != (double) (int64_t) number)
-        return fault(error, FAULT_BAD_VALUE, "option '%s' must be a whole number from %lld to %lld; it is %g", row->name,
-                     (long long) row->least, (long long) row->most, number);
+        return fault(error, FAULT_BAD_VALUE, "option '%s' must be a whole number from %lld to %lld; it is %g",
+                     row->name, (long long) row->least, (long long) row->most, number);
     *out = (int64_t) number;
     return true;
 }
@@ -74,9 +80,10 @@ static bool read_mode(const bson_iter_t *value, enum tls_mode *out, bson_error_t
         *out = (enum tls_mode) i;
         return true;
     }
-    return fault(error, FAULT_BAD_VALUE,
-                 "option 'tlsMode' must be one of \"disabled\", \"allowTLS\", \"preferTLS\", \"requireTLS\"; it is \"%.60s\"",
-                 text);
+    return fault(
+        error, FAULT_BAD_VALUE,
+        "option 'tlsMode' must be one of \"disabled\", \"allowTLS\", \"preferTLS\", \"requireTLS\"; it is \"%.60s\"",
+        text);
 }
 
 /* "snappy,zstd"; "disabled" or "" for none. */
@@ -107,8 +114,7 @@ static bool copy_document(const struct option *row, const bson_iter_t *value, bo
     uint32_t len;
     bson_t view;
     if (is_array ? !BSON_ITER_HOLDS_ARRAY(value) : !BSON_ITER_HOLDS_DOCUMENT(value))
-        return fault(error, FAULT_BAD_VALUE, "option '%s' must be %s", row->name,
-                     is_array ? "an array" : "a document");
+        return fault(error, FAULT_BAD_VALUE, "option '%s' must be %s", row->name, is_array ? "an array" : "a document");
     if (is_array) bson_iter_array(value, &len, &data);
     else bson_iter_document(value, &len, &data);
     if (!bson_init_static(&view, data, len)) return fault(error, FAULT_BAD_VALUE, "option '%s' is no BSON", row->name);
@@ -127,8 +133,7 @@ static bool read_option(struct options *o, const struct option *row, const bson_
     case OPTION_ARGV: return copy_document(row, value, true, &o->argv, &o->has_argv, error);
     case OPTION_PARSED: return copy_document(row, value, false, &o->parsed, &o->has_parsed, error);
     case OPTION_COMPRESSORS:
-        if (!BSON_ITER_HOLDS_UTF8(value))
-            return fault(error, FAULT_BAD_VALUE, "option 'compressors' must be a string");
+        if (!BSON_ITER_HOLDS_UTF8(value)) return fault(error, FAULT_BAD_VALUE, "option 'compressors' must be a string");
         return read_compressors(o, bson_iter_utf8(value, NULL), error);
     case OPTION_BOOL: break;
     }
@@ -139,8 +144,9 @@ static bool read_option(struct options *o, const struct option *row, const bson_
 
 static bool check_tls(const struct options *o, bson_error_t *error) {
     if (o->tls_mode != TLS_DISABLED && o->tls_file == NULL)
-        return fault(error, FAULT_INVALID_SSL,
-                     "TLS needs a certificate: give tlsCertificateKeyFile, a PEM file with the certificate and its key");
+        return fault(
+            error, FAULT_INVALID_SSL,
+            "TLS needs a certificate: give tlsCertificateKeyFile, a PEM file with the certificate and its key");
     if (o->tls_mode == TLS_DISABLED && (o->tls_file != NULL || o->tls_ca_file != NULL))
         return fault(error, FAULT_INVALID_SSL, "'%s' is given, but TLS is off: set tlsMode to requireTLS",
                      o->tls_file != NULL ? "tlsCertificateKeyFile" : "tlsCAFile");
@@ -149,8 +155,8 @@ static bool check_tls(const struct options *o, bson_error_t *error) {
 
 bool options_parse(struct options *out, const bson_t *opts, bson_error_t *error) {
     bson_iter_t it;
-    *out = (struct options){
-        .port = PORT_DEFAULT, .connections_max = CONNECTIONS_DEFAULT, .threads_max = THREADS_DEFAULT};
+    *out =
+        (struct options){.port = PORT_DEFAULT, .connections_max = CONNECTIONS_DEFAULT, .threads_max = THREADS_DEFAULT};
     if (!read_compressors(out, "snappy,zstd,zlib", error)) return false;
     if (opts != NULL) {
         if (!bson_iter_init(&it, opts)) return fault(error, 22, "the options of elmo_listen are no BSON");

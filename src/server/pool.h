@@ -24,8 +24,8 @@ struct worker {
     struct server *server;
     struct worker *next;
     pthread_t thread;
-    struct bytes in;    /* lent to the connection that is served */
-    struct bytes plain; /* a message that was compressed */
+    struct bytes in;     /* lent to the connection that is served */
+    struct bytes plain;  /* a message that was compressed */
     struct bytes packed; /* an answer that was */
 
     pthread_mutex_t lock; /* of what follows: the loop looks at it */

@@ -37,7 +37,10 @@ static bool unpack_frame(struct conn *c, struct worker *w, const uint8_t **p, si
 /* ---- answers ---- */
 
 static void add_piece(struct output *out, const void *p, size_t len) {
-    union { const void *in; void *out; } piece = {p}; /* iovec knows no const */
+    union {
+        const void *in;
+        void *out;
+    } piece = {p}; /* iovec knows no const */
     out->iov[out->count++] = (struct iovec){piece.out, len};
 }
 

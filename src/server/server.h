@@ -49,10 +49,10 @@ struct server {
 
     pthread_t thread; /* the loop's */
     uv_loop_t loop;
-    uv_async_t wake;    /* something is in dead, or stopping */
-    uv_timer_t tick;    /* deadlines, peers that vanished */
-    uv_timer_t pause;   /* accepting is put off: no descriptors */
-    uv_poll_t parked;   /* of parked_fd */
+    uv_async_t wake;  /* something is in dead, or stopping */
+    uv_timer_t tick;  /* deadlines, peers that vanished */
+    uv_timer_t pause; /* accepting is put off: no descriptors */
+    uv_poll_t parked; /* of parked_fd */
     uv_poll_t accepting[ADDRESSES_MAX];
     int parked_fd; /* the epoll set of parked connections */
     struct conn *conns;

@@ -50,7 +50,8 @@ static long stream_control(BIO *bio, int command, long number, void *p) {
 
 /* ---- the context ---- */
 
-static bool refuse(struct tls_context *tls, bson_error_t *error, const char *what, const char *file, const char *advice) {
+static bool refuse(struct tls_context *tls, bson_error_t *error, const char *what, const char *file,
+                   const char *advice) {
     char why[160] = "the file cannot be used";
     unsigned long code = ERR_peek_last_error();
     if (code != 0) ERR_error_string_n(code, why, sizeof(why));
@@ -85,10 +86,12 @@ static bool load_files(struct tls_context *tls, const struct options *o, bson_er
     STACK_OF(X509_NAME) *names = NULL;
     if (SSL_CTX_load_verify_locations(ctx, o->tls_ca_file, NULL) == 1) names = SSL_load_client_CA_file(o->tls_ca_file);
     if (names == NULL)
-        return refuse(tls, error, "the CA file", o->tls_ca_file,
-                      "tlsCAFile must be a readable PEM file with the CERTIFICATE blocks of those who sign certificates");
+        return refuse(
+            tls, error, "the CA file", o->tls_ca_file,
+            "tlsCAFile must be a readable PEM file with the CERTIFICATE blocks of those who sign certificates");
     SSL_CTX_set_client_CA_list(ctx, names);
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (o->tls_allow_no_certificate ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT), NULL);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (o->tls_allow_no_certificate ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT),
+                       NULL);
     return true;
 }
 
@@ -105,10 +108,12 @@ bool tls_context_open(struct tls_context *tls, const struct options *o, bson_err
         return fault_memory(error);
     }
     (void) SSL_CTX_set_min_proto_version(tls->ctx, TLS1_2_VERSION);
-    (void) SSL_CTX_set_options(tls->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
-                                             SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
-    (void) SSL_CTX_set_mode(tls->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                          SSL_MODE_RELEASE_BUFFERS); /* an idle connection keeps no record buffers */
+    (void) SSL_CTX_set_options(tls->ctx,
+                               SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_COMPRESSION |
+                                   SSL_OP_IGNORE_UNEXPECTED_EOF);
+    (void) SSL_CTX_set_mode(tls->ctx,
+                            SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                SSL_MODE_RELEASE_BUFFERS); /* an idle connection keeps no record buffers */
     (void) SSL_CTX_set_session_id_context(tls->ctx, session_name, sizeof(session_name) - 1);
     (void) SSL_CTX_set_session_cache_mode(tls->ctx, SSL_SESS_CACHE_OFF);
     return load_files(tls, o, error);

@@ -25,8 +25,8 @@ void tls_context_close(struct tls_context *tls);
 struct tls_stream {
     SSL *ssl;
     int fd;
-    bool may_wait; /* the next read may wait as long as the socket's SO_RCVTIMEO says */
-    bool is_ready; /* the handshake is done */
+    bool may_wait;     /* the next read may wait as long as the socket's SO_RCVTIMEO says */
+    bool is_ready;     /* the handshake is done */
     uint8_t early[16]; /* bytes that were read before it was known to be TLS */
     size_t early_at, early_len;
 };
