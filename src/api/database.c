@@ -83,11 +83,17 @@ static void storage_stat_of(void *ctx, struct storage_stat *out) {
     struct elmo *db = ctx;
     struct lsm_kv_stat stat;
     lsm_kv_stat(db->kv, &stat);
-    *out = (struct storage_stat){stat.file_len, stat.used_len, stat.free_len};
+    *out = (struct storage_stat){stat.file_len, stat.used_len, stat.free_len, db->is_in_memory};
+}
+
+static status compact_storage(void *ctx, struct err *err) {
+    struct elmo *db = ctx;
+    return lsm_kv_compact(db->kv, err);
 }
 
 static status open_storage(struct elmo *db, const char *path, struct lsm_opts *opts, struct err *err) {
     bool in_memory = path == NULL || strcmp(path, ":memory:") == 0;
+    db->is_in_memory = in_memory;
     if (in_memory) {
         path = "/memory.elmo";
         opts->create = true;
@@ -132,6 +138,7 @@ static status open_database(const char *path, const bson_t *opts, const struct m
     }
     db->command = (struct command_env){.db = db->document_db,
                                        .storage_stat = storage_stat_of,
+                                       .storage_compact = compact_storage,
                                        .storage_ctx = db,
                                        .version = VERSION_TEXT};
     st = service_init(&db->command.service, db->env, mem, err);

@@ -20,6 +20,7 @@ struct elmo {
     struct env *env; /* owned by `document_db` */
     struct kv *kv;   /* owned by `document_db` */
     struct db *document_db;
+    bool is_in_memory;
     struct command_env command;
     void (*closing)(void *ctx); /* these two under command.service.lock */
     void *closing_ctx;

@@ -64,6 +64,15 @@ void bbuild_value(struct bbuild *b, struct slice name, struct bval v) {
     if (v.type != B_MISSING) append_value(b, v.type, name, v.p, v.len);
 }
 
+void bbuild_push_slice(struct bbuild *array, struct slice v) {
+    char text[16];
+    uint8_t *p = append_elem(array, B_STRING, next_name(array, text), 4 + v.len + 1);
+    if (p == NULL) return;
+    put_le32(p, (uint32_t) v.len + 1);
+    if (v.len != 0) memcpy(p + 4, v.p, v.len);
+    p[4 + v.len] = 0;
+}
+
 void bbuild_push(struct bbuild *array, struct bval v) {
     char text[16];
     if (v.type != B_MISSING) bbuild_value(array, next_name(array, text), v);

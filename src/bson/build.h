@@ -31,6 +31,7 @@ void bbuild_close(struct bbuild *child);
 /* Any value, copied as it is. B_MISSING appends nothing. */
 void bbuild_value(struct bbuild *b, struct slice name, struct bval v);
 void bbuild_push(struct bbuild *array, struct bval v); /* the next element of an array */
+void bbuild_push_slice(struct bbuild *array, struct slice v); /* a string */
 struct bbuild bbuild_push_doc(struct bbuild *array);
 struct bbuild bbuild_push_array(struct bbuild *array);
 void bbuild_elems(struct bbuild *b, struct bdoc d); /* every field of d */

@@ -17,7 +17,7 @@ static const struct command *const commands[] = {
 static const struct {
     const char *alias, *name;
 } aliases[] = {
-    {"buildinfo", "buildInfo"},       {"collstats", "collStats"},         {"dbstats", "dbStats"},
+    {"buildinfo", "buildInfo"},       {"ismaster", "isMaster"},                {"collstats", "collStats"},         {"dbstats", "dbStats"},
     {"deleteIndexes", "dropIndexes"}, {"findandmodify", "findAndModify"},
 };
 
@@ -25,20 +25,7 @@ static const struct {
 static const char *const unsupported[] = {
     "aggregate",
     "mapReduce",
-    "hello",
-    "isMaster",
-    "ismaster",
-    "serverStatus",
-    "hostInfo",
-    "getCmdLineOpts",
-    "getParameter",
-    "setParameter",
-    "getLog",
-    "whatsmyuri",
     "connectionStatus",
-    "listCommands",
-    "dataSize",
-    "compact",
     "currentOp",
     "killOp",
     "startSession",
@@ -47,7 +34,6 @@ static const char *const unsupported[] = {
     "killSessions",
     "commitTransaction",
     "abortTransaction",
-    "fsync",
     "createUser",
     "updateUser",
     "dropUser",
@@ -56,6 +42,14 @@ static const char *const unsupported[] = {
     "reIndex",
     "convertToCapped",
     "cloneCollectionAsCapped",
+    "shutdown",
+    "profile",
+    "setFeatureCompatibilityVersion",
+    "filemd5",
+    "setDefaultRWConcern",
+    "planCacheClear",
+    "replSetStepDown",
+    "logRotate",
 };
 
 const struct command *const *command_rows(size_t *count) {

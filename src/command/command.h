@@ -13,6 +13,7 @@
 /* What the storage says of itself, for dbStats; filled by the layer that opened it. */
 struct storage_stat {
     uint64_t file_len, used_len, free_len;
+    bool is_in_memory;
 };
 
 /* One per open database. */
@@ -20,6 +21,7 @@ struct command_env {
     struct db *db;
     struct cursors *cursors;
     void (*storage_stat)(void *ctx, struct storage_stat *out);
+    status (*storage_compact)(void *ctx, struct err *err); /* may be NULL, as storage_stat */
     void *storage_ctx;
     const char *version;
     struct service service;

@@ -2,6 +2,7 @@
 #include "base/codes.h"
 #include "command/fields.h"
 #include "command/requests.h"
+#include "command/version.h"
 
 struct explain {
     struct bdoc command;
@@ -85,7 +86,7 @@ static status run(struct command_call *call, struct err *err) {
     TRY(st);
     bbuild_doc(call->reply, "command", cmd.command);
     struct bbuild info = bbuild_open_doc(call->reply, SLICE_LIT("serverInfo"));
-    bbuild_str(&info, "version", "7.0.0");
+    bbuild_str(&info, "version", MONGODB_VERSION);
     bbuild_str(&info, "elmoVersion", call->env->version);
     bbuild_close(&info);
     return ST_OK;

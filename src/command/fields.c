@@ -25,7 +25,7 @@ static const char *const generic_fields[] = {
     "$client",
 };
 
-static bool is_generic(struct slice name) {
+bool fields_is_generic(struct slice name) {
     for (size_t i = 0; i < sizeof(generic_fields) / sizeof(generic_fields[0]); i++) {
         if (slice_equal(name, slice_str(generic_fields[i]))) return true;
     }
@@ -52,8 +52,8 @@ static status read_int64(const char *where, const struct field *row, struct bval
     return ST_OK;
 }
 
-static status read_field(const char *where, const struct field *row, struct bval v, char *target, struct err *err) {
-    void *at = target + row->offset;
+status field_read(const char *where, const struct field *row, struct bval v, void *target, struct err *err) {
+    void *at = (char *) target + row->offset;
     switch (row->kind) {
     case FIELD_DOCUMENT:
         if (v.type == B_NULL) return ST_OK;
@@ -106,14 +106,14 @@ status fields_parse(const char *where, struct bdoc body, const struct field *row
         size_t i = 0;
         while (i < row_count && !slice_equal(e.name, slice_str(rows[i].name))) i++;
         if (i == row_count) {
-            if (generic && is_generic(e.name)) continue;
+            if (generic && fields_is_generic(e.name)) continue;
             return RAISE_CODE(err, 40415, "BSON field '%s.%.*s' is an unknown field.", where, (int) e.name.len,
                               (const char *) e.name.p);
         }
         if ((seen >> i & 1) != 0)
             return RAISE_CODE(err, 40413, "BSON field '%s.%s' is a duplicate field", where, rows[i].name);
         seen |= (uint64_t) 1 << i;
-        TRY(read_field(where, &rows[i], e.value, target, err));
+        TRY(field_read(where, &rows[i], e.value, target, err));
     }
     for (size_t i = 0; i < row_count; i++) {
         if ((rows[i].flags & FIELD_REQUIRED) != 0 && (seen >> i & 1) == 0) {

@@ -34,4 +34,9 @@ struct field {
 status fields_parse(const char *where, struct bdoc body, const struct field *rows, size_t row_count, bool generic,
                     void *target, struct err *err);
 
+/* Is it one of the fields that every command takes? */
+bool fields_is_generic(struct slice name);
+/* One value, as `row` has it. */
+status field_read(const char *where, const struct field *row, struct bval v, void *target, struct err *err);
+
 #endif
