@@ -17,8 +17,8 @@ static const struct command *const commands[] = {
 static const struct {
     const char *alias, *name;
 } aliases[] = {
-    {"buildinfo", "buildInfo"},       {"ismaster", "isMaster"},                {"collstats", "collStats"},         {"dbstats", "dbStats"},
-    {"deleteIndexes", "dropIndexes"}, {"findandmodify", "findAndModify"},
+    {"buildinfo", "buildInfo"}, {"ismaster", "isMaster"},         {"collstats", "collStats"},
+    {"dbstats", "dbStats"},     {"deleteIndexes", "dropIndexes"}, {"findandmodify", "findAndModify"},
 };
 
 /* MongoDB 7.0's commands that elmo does not have (yet): told apart from misspellings. */

@@ -65,8 +65,10 @@ const struct command command_fsync = {.name = "fsync",
                                       .flags = COMMAND_ADMIN_ONLY,
                                       .run = run_fsync,
                                       .help = "Makes everything that was written durable."};
-const struct command command_fsync_unlock = {
-    .name = "fsyncUnlock", .flags = COMMAND_ADMIN_ONLY, .run = run_unlock, .help = "There is no lock to release."};
+const struct command command_fsync_unlock = {.name = "fsyncUnlock",
+                                             .flags = COMMAND_ADMIN_ONLY,
+                                             .run = run_unlock,
+                                             .help = "There is no lock to release."};
 const struct command command_compact = {.name = "compact",
                                         .flags = COMMAND_WRITES,
                                         .run = run_compact,

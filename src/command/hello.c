@@ -30,8 +30,7 @@ static status parse(struct bdoc body, struct hello *out, struct err *err) {
     struct belem e;
     while (biter_next(&it, &e)) {
         for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-            if (slice_equal(e.name, slice_str(fields[i].name)))
-                TRY(field_read("hello", &fields[i], e.value, out, err));
+            if (slice_equal(e.name, slice_str(fields[i].name))) TRY(field_read("hello", &fields[i], e.value, out, err));
         }
     }
     return ST_OK;

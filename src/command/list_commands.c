@@ -28,5 +28,7 @@ static status run(struct command_call *call, struct err *err) {
     return ST_OK;
 }
 
-const struct command command_list_commands = {
-    .name = "listCommands", .run = run, .access = ACCESS_ANYBODY, .help = "The commands that there are."};
+const struct command command_list_commands = {.name = "listCommands",
+                                              .run = run,
+                                              .access = ACCESS_ANYBODY,
+                                              .help = "The commands that there are."};

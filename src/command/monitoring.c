@@ -74,8 +74,10 @@ const struct command command_conn_pool_stats = {.name = "connPoolStats",
                                                 .run = run_pool,
                                                 .access = ACCESS_LOGGED_IN,
                                                 .help = "Connections to other servers: none."};
-const struct command command_features = {
-    .name = "features", .run = run_features, .access = ACCESS_ANYBODY, .help = "How the server was built."};
+const struct command command_features = {.name = "features",
+                                         .run = run_features,
+                                         .access = ACCESS_ANYBODY,
+                                         .help = "How the server was built."};
 const struct command command_get_free_monitoring_status = {.name = "getFreeMonitoringStatus",
                                                            .flags = COMMAND_ADMIN_ONLY,
                                                            .run = run_free_monitoring,

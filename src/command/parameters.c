@@ -131,10 +131,10 @@ static status run_set(struct command_call *call, struct err *err) {
         const struct parameter *p = find_parameter(e.name);
         if (p == NULL)
             return RAISE_CODE(err, CODE_InvalidOptions,
-                              "attempted to set unrecognized parameter [%.*s], use help:true to see options", len, name);
+                              "attempted to set unrecognized parameter [%.*s], use help:true to see options", len,
+                              name);
         TRY(is_current(call, p, e.value, &same, err));
-        if (!same)
-            return RAISE_CODE(err, CODE_IllegalOperation, "not allowed to change [%.*s] at runtime", len, name);
+        if (!same) return RAISE_CODE(err, CODE_IllegalOperation, "not allowed to change [%.*s] at runtime", len, name);
         count++;
     }
     if (count == 0) return RAISE_CODE(err, CODE_InvalidOptions, "no option found to set, use help:true to see options");

@@ -20,8 +20,7 @@ static void append_count(struct bbuild *b, const char *name, uint64_t n) { bbuil
 static void append_asserts(struct status_call *s, struct bbuild *b) {
     static const char *const none[] = {"regular", "warning", "msg"}, *const rest[] = {"tripwire", "rollovers"};
     for (int i = 0; i < 3; i++) bbuild_int32(b, none[i], 0);
-    bbuild_int32(b, "user",
-                 (int32_t) atomic_load_explicit(&s->call->env->service.asserts_user, memory_order_relaxed));
+    bbuild_int32(b, "user", (int32_t) atomic_load_explicit(&s->call->env->service.asserts_user, memory_order_relaxed));
     for (int i = 0; i < 2; i++) bbuild_int32(b, rest[i], 0);
 }
 

@@ -48,8 +48,7 @@ void host_info(struct host_info *out) {
     out->page_len = (uint32_t) ask(_SC_PAGESIZE);
     out->memory_len = ask(_SC_PHYS_PAGES) * out->page_len;
     out->core_count = (uint32_t) ask(_SC_NPROCESSORS_ONLN);
-    out->available_count =
-        sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint32_t) CPU_COUNT(&set) : out->core_count;
+    out->available_count = sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint32_t) CPU_COUNT(&set) : out->core_count;
 }
 
 void process_info(struct process_info *out) {
