@@ -207,6 +207,19 @@ static void verify(struct worker *w, mongoc_collection_t *c) {
     bson_destroy(filter);
 }
 
+static void make_index(const char *uri) {
+    bson_error_t error;
+    mongoc_client_t *client = client_of(uri);
+    bson_t *command = BCON_NEW("createIndexes", "docs", "indexes", "[", "{", "key", "{", "t", BCON_INT32(1), "n",
+                               BCON_INT32(1), "}", "name", "t_1_n_1", "}", "]");
+    if (!mongoc_client_command_simple(client, "load", command, NULL, NULL, &error)) {
+        fprintf(stderr, "createIndexes: %s\n", error.message);
+        exit(1);
+    }
+    bson_destroy(command);
+    mongoc_client_destroy(client);
+}
+
 int main(int argc, char **argv) {
     if (argc != 5) {
         fprintf(stderr, "usage: %s URI SECONDS CONNECTIONS SEED\n", argv[0]);
@@ -217,6 +230,7 @@ int main(int argc, char **argv) {
     struct worker *ws = calloc((size_t) n, sizeof(*ws));
     int64_t done = 0, failed = 0, documents = 0;
     bool is_wrong = false;
+    make_index(argv[1]);
     for (int i = 0; i < n; i++) {
         ws[i] = (struct worker){.uri = argv[1],
                                 .t = i,
