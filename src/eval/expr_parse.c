@@ -84,7 +84,7 @@ static status node_new(struct expr_scope *scope, enum expr_kind kind, struct exp
 }
 
 status expr_constant_new(struct expr_scope *scope, struct bval v, const struct expr **out, struct err *err) {
-    struct expr *e;
+    struct expr *e = NULL;
     TRY(node_new(scope, EXPR_CONSTANT, &e, err));
     e->value = v;
     *out = e;
@@ -92,7 +92,7 @@ status expr_constant_new(struct expr_scope *scope, struct bval v, const struct e
 }
 
 status expr_slot_new(struct expr_scope *scope, uint32_t slot, const struct expr **out, struct err *err) {
-    struct expr *e;
+    struct expr *e = NULL;
     TRY(node_new(scope, EXPR_PATH, &e, err));
     e->slot = slot;
     *out = e;
@@ -169,7 +169,7 @@ static status system_constant(struct expr_scope *scope, struct slice name, struc
 static status parse_variable(struct expr_scope *scope, struct slice text, const struct expr **out, struct err *err) {
     const uint8_t *dot = memchr(text.p, '.', text.len);
     struct slice name = {text.p, dot != NULL ? (size_t) (dot - text.p) : text.len};
-    struct expr *e;
+    struct expr *e = NULL;
     if (name.len == 0) return RAISE_CODE(err, CODE_FailedToParse, "empty variable names are not allowed");
     TRY(node_new(scope, EXPR_PATH, &e, err));
     if (dot != NULL) TRY(split_path(scope, slice_of(dot + 1, text.len - name.len - 1), e, err));
@@ -196,7 +196,7 @@ static status parse_variable(struct expr_scope *scope, struct slice text, const 
 }
 
 static status parse_path(struct expr_scope *scope, struct slice text, const struct expr **out, struct err *err) {
-    struct expr *e;
+    struct expr *e = NULL;
     if (text.len == 0) return RAISE_CODE(err, 16872, "'$' by itself is not a valid FieldPath");
     if (text.p[0] == '$') return parse_variable(scope, slice_of(text.p + 1, text.len - 1), out, err);
     TRY(node_new(scope, EXPR_PATH, &e, err));
@@ -279,7 +279,7 @@ static status fold(struct expr_scope *scope, struct expr *e, struct err *err) {
 
 static status parse_operator(struct expr_scope *scope, struct belem field, const struct expr **out, struct err *err) {
     const struct expr_op *op = find_op(field.name);
-    struct expr *e;
+    struct expr *e = NULL;
     if (op == NULL)
         return RAISE_CODE(err, CODE_InvalidPipelineOperator, "Unrecognized expression '%.*s'", SLICE_ARGS(field.name));
     if (op->call == NULL && op->parse == NULL)
@@ -298,7 +298,7 @@ static status parse_operator(struct expr_scope *scope, struct belem field, const
 static status parse_object(struct expr_scope *scope, struct bdoc doc, const struct expr **out, struct err *err) {
     struct biter it = biter_of(doc);
     struct belem field;
-    struct expr *e;
+    struct expr *e = NULL;
     uint32_t count = bdoc_count(doc), i = 0;
     if (biter_next(&it, &field) && field.name.len > 0 && field.name.p[0] == '$') {
         struct description d;
@@ -333,7 +333,7 @@ static status parse_object(struct expr_scope *scope, struct bdoc doc, const stru
 static status parse_array(struct expr_scope *scope, struct bdoc array, const struct expr **out, struct err *err) {
     struct biter it = biter_of(array);
     struct belem item;
-    struct expr *e;
+    struct expr *e = NULL;
     uint32_t i = 0;
     TRY(node_new(scope, EXPR_ARRAY, &e, err));
     TRY(expr_args(scope, e, bdoc_count(array), err));

@@ -22,7 +22,7 @@ status expr_alloc(struct expr_run *x, size_t len, void *out) {
 }
 
 status expr_put(struct expr_run *x, uint8_t type, const void *p, size_t len, struct bval *out) {
-    uint8_t *to;
+    uint8_t *to = NULL;
     TRY(expr_alloc(x, len, &to));
     if (len != 0) memcpy(to, p, len);
     *out = (struct bval){to, (uint32_t) len, type};
@@ -66,7 +66,7 @@ status expr_string_room(struct expr_run *x, size_t len, uint8_t **p, struct bval
 }
 
 status expr_put_string(struct expr_run *x, struct slice s, struct bval *out) {
-    uint8_t *p;
+    uint8_t *p = NULL;
     TRY(expr_string_room(x, s.len, &p, out));
     if (s.len != 0) memcpy(p, s.p, s.len);
     return ST_OK;
