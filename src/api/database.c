@@ -6,6 +6,7 @@
 #include "base/codes.h"
 #include "command/fields.h"
 #include "doc/db.h"
+#include "doc/session.h"
 #include "storage/lsm.h"
 
 #define VERSION_TEXT "0.1.0"
@@ -143,6 +144,8 @@ static status open_database(const char *path, const bson_t *opts, const struct m
                                        .version = VERSION_TEXT};
     st = service_init(&db->command.service, db->env, mem, err);
     if (st == ST_OK) st = cursors_new(db->env, mem, &db->command.cursors, err);
+    if (st == ST_OK) st = sessions_new(db->document_db, &db->command.sessions, err);
+    if (st == ST_OK) db_upkeep_watch(db->document_db, db->command.sessions);
     if (st == ST_OK && lsm.threads != 0) st = db_upkeep_start(db->document_db, err);
     if (st != ST_OK) {
         elmo_unref(db);

@@ -1,5 +1,6 @@
 /* findAndModify as a typed function. */
 #include "api/handles.h"
+#include "command/generic.h"
 #include "command/requests.h"
 #include "doc/db.h"
 

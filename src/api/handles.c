@@ -3,6 +3,7 @@
 
 #include "bson/check.h"
 #include "doc/db.h"
+#include "doc/session.h"
 
 struct elmo *elmo_ref(struct elmo *db) {
     atomic_fetch_add_explicit(&db->ref_count, 1, memory_order_relaxed);
@@ -11,6 +12,8 @@ struct elmo *elmo_ref(struct elmo *db) {
 
 void elmo_unref(struct elmo *db) {
     if (db == NULL || atomic_fetch_sub_explicit(&db->ref_count, 1, memory_order_acq_rel) != 1) return;
+    if (db->document_db != NULL) db_upkeep_stop(db->document_db);
+    sessions_free(db->command.sessions);
     cursors_free(db->command.cursors);
     service_release(&db->command.service, db->mem);
     db_close(db->document_db);

@@ -3,6 +3,7 @@
 
 #include "api/handles.h"
 #include "command/fields.h"
+#include "command/generic.h"
 #include "command/requests.h"
 #include "doc/db.h"
 

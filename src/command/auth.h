@@ -17,6 +17,7 @@ struct principal {
     const struct mem *mem;
     struct arena arena;
     struct slice user, db;
+    struct slice full_name; /* "db.user": whose sessions and cursors are its own */
     uint64_t version; /* of users: when it is behind, the user is read again, and logged out when it is gone */
     uint32_t granted_count;
     struct granted *granted;

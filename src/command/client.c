@@ -54,6 +54,7 @@ void service_set_info(struct command_env *env, struct service_info *info) {
     struct service_info *old = s->info;
     s->info = info;
     atomic_store_explicit(&s->asks_login, info != NULL && info->auth, memory_order_release);
+    atomic_store_explicit(&s->is_replica, info != NULL && info->replica_set.len != 0, memory_order_release);
     mutex_unlock(&s->lock);
     service_info_unref(old, db_mem(env->db));
 }
@@ -83,6 +84,23 @@ bool service_kill_op(struct command_env *env, uint64_t op_id, int32_t code) {
     }
     mutex_unlock(&s->lock);
     return found;
+}
+
+void service_stop_session(struct command_env *env, const struct session *session, const struct client *except,
+                          int32_t code) {
+    struct service *s = &env->service;
+    mutex_lock(&s->lock);
+    for (struct client *c = s->clients; c != NULL; c = c->next) {
+        if (c->running != NULL && c != except && c->running->session == session) running_stop(c->running, code);
+    }
+    mutex_unlock(&s->lock);
+}
+
+void client_note_session(struct client *c, const struct session *session) {
+    struct service *s = &c->env->service;
+    mutex_lock(&s->lock);
+    if (c->running != NULL) c->running->session = session;
+    mutex_unlock(&s->lock);
 }
 
 /* --- clients --- */

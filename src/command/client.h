@@ -16,6 +16,7 @@
 
 struct command;
 struct command_env;
+struct generic;
 struct session;   /* doc/session.h: transactions and retried writes of an lsid */
 struct principal; /* command/auth.h: the user and its roles; NULL: nobody logged in */
 struct auth_talk; /* command/auth.h: a SASL conversation under way */
@@ -40,7 +41,9 @@ struct client {
 struct running {
     uint64_t op_id;
     const struct command *command;
+    const struct generic *generic; /* command/generic.h: its lsid, txnNumber, comment */
     struct client *client;
+    const struct session *session; /* under service->lock; to be compared, and not NULL: its id read */
     struct slice db;
     struct bdoc body; /* as it came; valid while it runs. Read only under service->lock */
     uint64_t started_ns, started_at_ms;
@@ -74,7 +77,7 @@ enum opcounter {
 /* One per open database; part of command_env. */
 struct service {
     bool is_ready;
-    atomic_bool asks_login; /* info->auth, to be read without the lock */
+    atomic_bool asks_login, is_replica; /* of info, to be read without the lock */
     struct mutex lock;      /* clients, running, info, lines */
     struct client *clients;
     uint64_t client_count, clients_created, next_client_id, next_op_id;
@@ -109,6 +112,8 @@ void client_stop(struct client *c, int32_t code);
 /* Around a command (C1): `r` with command, db and body filled in is what runs; it gets its number. */
 void client_begin(struct client *c, struct running *r);
 void client_end(struct client *c);
+/* What runs, runs in this session (NULL: no more), which is referenced meanwhile. */
+void client_note_session(struct client *c, const struct session *session);
 /* Under service->lock. The first code counts. */
 static inline void running_stop(struct running *r, int32_t code) {
     if (r->stop_code == 0) r->stop_code = code;
@@ -122,6 +127,7 @@ struct command_input {
     struct bdoc body;
     const struct command_sequence *sequences;
     size_t sequence_count;
+    struct session *session; /* of the program's own caller; NULL: what the body's lsid says */
 };
 /* Checks all bytes, then command_run. The sequences' counts need not be known. */
 status client_command(struct client *c, struct op *op, const struct command_input *in, struct buf *reply,
@@ -129,5 +135,8 @@ status client_command(struct client *c, struct op *op, const struct command_inpu
 
 /* Stops the op with this number: false when there is none. `code` goes to its caller (11601 Interrupted as a rule). */
 bool service_kill_op(struct command_env *env, uint64_t op_id, int32_t code);
+
+/* Stops whatever runs in the session, but for what `except` (may be NULL) runs. */
+void service_stop_session(struct command_env *env, const struct session *s, const struct client *except, int32_t code);
 
 #endif

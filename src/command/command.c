@@ -4,7 +4,9 @@
 #include <stdio.h>
 
 #include "base/codes.h"
-#include "bson/number.h"
+#include "command/auth.h"
+#include "command/generic.h"
+#include "command/scope.h"
 #include "doc/db.h"
 
 static const struct command *const commands[] = {
@@ -26,14 +28,6 @@ static const char *const unsupported[] = {
     "aggregate",
     "mapReduce",
     "connectionStatus",
-    "currentOp",
-    "killOp",
-    "startSession",
-    "endSessions",
-    "refreshSessions",
-    "killSessions",
-    "commitTransaction",
-    "abortTransaction",
     "createUser",
     "updateUser",
     "dropUser",
@@ -73,43 +67,6 @@ const struct command *command_find_by_name(struct slice name, bool *is_known) {
     return NULL;
 }
 
-status command_deadline(struct op *op, struct bdoc body, struct err *err) {
-    struct bval v = bdoc_get_str(body, "maxTimeMS");
-    int64_t ms = 0;
-    if (v.type == B_MISSING || v.type == B_NULL) return ST_OK;
-    if (!bval_is_number(v))
-        return RAISE_CODE(
-            err, CODE_TypeMismatch,
-            "BSON field 'maxTimeMS' is the wrong type '%s', expected types '[long, int, decimal, double]'",
-            btype_name(v.type));
-    if (!bnum_to_int64_exact(bnum_of(v), &ms) || ms < 0 || ms > INT32_MAX) {
-        return RAISE_CODE(err, CODE_BadValue, "maxTimeMS must be a whole number between 0 and %d", INT32_MAX);
-    }
-    if (ms > 0) {
-        struct env *e = db_env(op->db);
-        op->deadline_ns = e->ops->monotonic_ns(e) + (uint64_t) ms * 1000000;
-    }
-    return ST_OK;
-}
-
-/* What asks for a transaction or a replica set must not pass for granted; code and words are those of a mongod that stands alone. */
-static status refuse_transaction(struct bdoc body, struct err *err) {
-    static const char *const names[] = {"txnNumber", "startTransaction", "autocommit"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (bdoc_get_str(body, names[i]).type == B_MISSING) continue;
-        return RAISE_CODE(err, CODE_IllegalOperation,
-                          "Transaction numbers are only allowed on a replica set member or mongos (field '%s')",
-                          names[i]);
-    }
-    struct bval concern = bdoc_get_str(body, "writeConcern");
-    struct bval w = concern.type == B_DOCUMENT ? bdoc_get_str(bval_doc(concern), "w") : BVAL_MISSING;
-    int64_t n = 0;
-    if (bval_is_number(w) && bnum_to_int64_exact(bnum_of(w), &n) && n > 1) {
-        return RAISE_CODE(err, CODE_BadValue, "cannot use 'w' > 1 when a host is not replicated");
-    }
-    return ST_OK;
-}
-
 /* The row of the command that the body's first field names, if it has a function. */
 static status find_row(struct bdoc body, const struct command **out, struct err *err) {
     struct biter it = biter_of(body);
@@ -126,16 +83,22 @@ static status find_row(struct bdoc body, const struct command **out, struct err 
     return RAISE_CODE(err, CODE_CommandNotFound, "no such command: '%.*s'", len, name);
 }
 
+static void set_deadline(struct op *op, const struct generic *g) {
+    struct env *env = db_env(op->db);
+    if (g->max_time_ms > 0) op->deadline_ns = env->ops->monotonic_ns(env) + (uint64_t) g->max_time_ms * 1000000;
+}
+
 /* Is it for this database, this body and this client? */
 static status check_call(const struct command_call *call, struct err *err) {
     const struct command *command = call->command;
+    const struct generic *g = call->generic;
     /* As a collection's name, any would do: this asks about the database's. */
     TRY(ns_check((struct ns){call->db, SLICE_LIT("c")}, false, err));
     if ((command->flags & COMMAND_ADMIN_ONLY) != 0 && !slice_equal(call->db, SLICE_LIT("admin")))
         return RAISE_CODE(err, CODE_Unauthorized, "%s may only be run against the admin database.", command->name);
     TRY(command_authorize(call, command->access, call->db, err));
-    TRY(refuse_transaction(call->body, err));
-    TRY(command_deadline(call->op, call->body, err));
+    TRY(generic_check(g, command, atomic_load_explicit(&call->env->service.is_replica, memory_order_acquire), err));
+    set_deadline(call->op, g);
     if ((command->flags & COMMAND_WRITES) != 0 && db_is_read_only(call->env->db)) {
         return RAISE(err, ST_READ_ONLY, "'%s' needs to write, but the database was opened read-only", command->name);
     }
@@ -148,19 +111,46 @@ static bool counts_itself(const struct command *command) {
         command == &command_find || command == &command_get_more;
 }
 
-static status run(struct command_call *call, struct err *err) {
+/* In the session that it names. */
+static status run_in_scope(struct command_call *call, struct session *own, struct err *err) {
+    struct command_scope scope;
+    TRY(scope_begin(&scope, call, own, err));
+    if (!counts_itself(call->command)) command_count_ops(call->env, OPCOUNT_COMMAND, 1);
+    status st = call->command->run(call, err);
+    if (st == ST_OK && (call->command->flags & COMMAND_WRITES) != 0)
+        generic_append_concern_error(call->generic, call->reply);
+    return scope_end(&scope, st, err);
+}
+
+static status run(struct command_call *call, struct session *own, struct err *err) {
     struct client *client = call->client;
+    struct generic generic;
     TRY(find_row(call->body, &call->command, err));
-    struct running running = {.command = call->command, .db = call->db, .body = call->body};
+    TRY(generic_parse(call->command->name, call->body, &generic, err));
+    call->generic = &generic;
+    struct running running = {.command = call->command, .generic = &generic, .db = call->db, .body = call->body};
     client_begin(client, &running);
     call->op->cancelled = &running.stop;
+    if (client->principal != NULL) call->op->user = client->principal->full_name;
     status st = check_call(call, err);
-    if (st == ST_OK && !counts_itself(call->command)) command_count_ops(call->env, OPCOUNT_COMMAND, 1);
-    if (st == ST_OK) st = call->command->run(call, err);
+    if (st == ST_OK) st = run_in_scope(call, own, err);
     call->op->cancelled = NULL;
     client_end(client);
     if (st == ST_INTERRUPTED && running.stop_code != 0) err->code = running.stop_code;
+    call->generic = NULL;
     return st;
+}
+
+static void write_labels(struct bbuild *reply, uint32_t bits) {
+    static const char transient[] = "\x1a\0\0\0TransientTransactionError",
+                      unknown[] = "\x1f\0\0\0UnknownTransactionCommitResult";
+    if ((bits & (ERR_TRANSIENT | ERR_UNKNOWN_COMMIT)) == 0) return;
+    struct bbuild labels = bbuild_open_array(reply, SLICE_LIT("errorLabels"));
+    if ((bits & ERR_TRANSIENT) != 0)
+        bbuild_push(&labels, (struct bval){(const uint8_t *) transient, sizeof(transient), B_STRING});
+    if ((bits & ERR_UNKNOWN_COMMIT) != 0)
+        bbuild_push(&labels, (struct bval){(const uint8_t *) unknown, sizeof(unknown), B_STRING});
+    bbuild_close(&labels);
 }
 
 static void write_error(struct bbuild *reply, const struct err *err) {
@@ -175,12 +165,7 @@ static void write_error(struct bbuild *reply, const struct err *err) {
     }
     bbuild_str(reply, "codeName", name);
     if (err->details != NULL) bbuild_elems(reply, bdoc_of(err->details));
-    if ((err->labels & ERR_TRANSIENT) != 0) {
-        struct bbuild labels = bbuild_open_array(reply, SLICE_LIT("errorLabels"));
-        static const uint8_t label[] = "\x1a\0\0\0TransientTransactionError";
-        bbuild_push(&labels, (struct bval){label, sizeof(label), B_STRING});
-        bbuild_close(&labels);
-    }
+    write_labels(reply, err->labels);
 }
 
 struct bdoc command_failure(struct buf *reply, const struct err *err) {
@@ -207,7 +192,7 @@ status command_run(struct client *client, struct op *op, const struct command_in
                                 .db = in->db,
                                 .body = in->body,
                                 .reply = &b};
-    status st = run(&call, err);
+    status st = run(&call, in->session, err);
     if (st == ST_OK && !reply->failed) {
         bbuild_double(&b, "ok", 1);
     } else {
@@ -235,6 +220,7 @@ status command_ns(const struct command_call *call, struct slice collection, bool
 status command_begin_read(struct op *op, struct kv_txn **out, struct err *err) {
     if (op->session_txn != NULL) {
         *out = op->session_txn;
+        (void) kv_next_statement(*out);
         return ST_OK;
     }
     return kv_begin(db_kv(op->db), true, out, err);

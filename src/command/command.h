@@ -36,12 +36,16 @@ struct command_sequence {
     uint32_t count;
 };
 
+struct generic; /* command/generic.h: the fields that any command takes */
+
 /* One running command. */
 struct command_call {
     struct command_env *env;
     struct client *client;
     struct op *op;
     const struct command *command;
+    const struct generic *generic;
+    struct session *session; /* of the lsid, referenced; entered when it runs a transaction or a retryable write. NULL: none */
     const struct command_sequence *sequences;
     size_t sequence_count;
     struct slice db; /* the database's name */
@@ -110,9 +114,6 @@ status command_documents(const struct command_call *call, const char *where, con
 
 /* {ok: 0, errmsg, code, codeName} as the whole of `reply`, for calls that never reach a command. p NULL: no memory. */
 struct bdoc command_failure(struct buf *reply, const struct err *err);
-
-/* Sets the op's deadline from the body's maxTimeMS: a whole number of milliseconds, 0 for none. */
-status command_deadline(struct op *op, struct bdoc body, struct err *err);
 
 /* The namespace of a command whose first field is the collection's name: CODE_InvalidNamespace (73) when that is no string or not a valid name. */
 status command_ns(const struct command_call *call, struct slice collection, bool for_write, struct ns *out,

@@ -5,15 +5,15 @@
 #include "os/thread.h"
 
 #define BUCKET_COUNT 256
-#define CODE_CursorInUse 12051
 
 struct cursors {
     struct env *env;
     const struct mem *mem;
     struct mutex mutex;
     struct client_cursor *buckets[BUCKET_COUNT];
-    size_t count;
+    size_t count, rows_len;
     uint64_t swept_at_ms;
+    struct cursors_stat stat;
 };
 
 status cursors_new(struct env *env, const struct mem *mem, struct cursors **out, struct err *err) {
@@ -57,6 +57,7 @@ status client_cursor_new(struct cursors *cs, struct ns ns, struct find *find, st
     memcpy(names, ns.db.p, ns.db.len);
     if (ns.coll.len != 0) memcpy(names + ns.db.len, ns.coll.p, ns.coll.len);
     c->ns = (struct ns){slice_of(names, ns.db.len), slice_of(names + ns.db.len, ns.coll.len)};
+    c->table = cs;
     c->find = find;
     c->rows_left = -1;
     buf_init(&c->rows, cs->mem);
@@ -67,6 +68,7 @@ status client_cursor_new(struct cursors *cs, struct ns ns, struct find *find, st
 
 void client_cursor_free(struct cursors *cs, struct client_cursor *c) {
     if (c == NULL) return;
+    session_part(&c->member);
     if (c->find != NULL) find_close(c->find);
     buf_release(&c->rows);
     buf_release(&c->held);
@@ -75,6 +77,8 @@ void client_cursor_free(struct cursors *cs, struct client_cursor *c) {
         void *free;
     } names = {.p = c->ns.db.p}; /* client_cursor_new allocated it */
     mem_free(cs->mem, names.free, ns_len(c->ns));
+    names.p = c->user.p;
+    mem_free(cs->mem, names.free, c->user.len);
     mem_delete(cs->mem, c);
 }
 
@@ -105,6 +109,62 @@ static struct client_cursor **find_slot(struct cursors *cs, int64_t id) {
     return at;
 }
 
+static void uncount(struct cursors *cs, const struct client_cursor *c) {
+    cs->count--;
+    cs->rows_len -= c->rows_counted;
+}
+
+/* Under the mutex. */
+static void unlink_cursor(struct cursors *cs, struct client_cursor *c) {
+    struct client_cursor **at = find_slot(cs, c->id);
+    if (*at != c) return;
+    *at = c->next;
+    c->next = NULL;
+    uncount(cs, c);
+}
+
+/* Its transaction ends. Nobody has checked it out: that would need the session. */
+static void txn_ended(struct txn_member *m) {
+    struct client_cursor *c = (struct client_cursor *) (void *) ((char *) m - offsetof(struct client_cursor, member));
+    struct cursors *cs = c->table;
+    mutex_lock(&cs->mutex);
+    unlink_cursor(cs, c);
+    mutex_unlock(&cs->mutex);
+    client_cursor_free(cs, c);
+}
+
+/* The cursor becomes the session's and the user's of op. */
+static status own_cursor(struct cursors *cs, const struct op *op, struct client_cursor *c, struct err *err) {
+    if (op->user.len != 0) {
+        uint8_t *user = mem_copy(cs->mem, op->user.p, op->user.len);
+        if (user == NULL) return RAISE(err, ST_NOMEM, "no memory for a cursor");
+        c->user = slice_of(user, op->user.len);
+    }
+    if (op->session == NULL) return ST_OK;
+    c->has_session = true;
+    memcpy(c->lsid, op->session->id.uuid, sizeof(c->lsid));
+    if (op->session_txn == NULL) return ST_OK;
+    c->in_txn = true;
+    c->txn_number = op->session->number;
+    c->member.ended = txn_ended;
+    session_add_member(op->session, &c->member);
+    return ST_OK;
+}
+
+/* Before it is stored for the first time: is there room, and whose is it? */
+static status admit(struct cursors *cs, const struct op *op, struct client_cursor *c, struct err *err) {
+    if (c->id != 0) return ST_OK;
+    size_t rows_len = c->rows.cap;
+    mutex_lock(&cs->mutex);
+    bool has_room = cs->count < CURSORS_MAX && cs->rows_len + rows_len <= CURSOR_ROWS_LEN_MAX;
+    mutex_unlock(&cs->mutex);
+    if (!has_room)
+        return RAISE(err, ST_NOMEM, "too many open cursors: at most %d, and %zu bytes of rows, are kept", CURSORS_MAX,
+                     CURSOR_ROWS_LEN_MAX);
+    c->rows_counted = rows_len;
+    return own_cursor(cs, op, c, err);
+}
+
 /* Under the mutex: unlinks cursors that have idled too long, as a list. */
 static struct client_cursor *unlink_idle(struct cursors *cs, uint64_t now_ms) {
     struct client_cursor *old = NULL;
@@ -113,12 +173,13 @@ static struct client_cursor *unlink_idle(struct cursors *cs, uint64_t now_ms) {
     for (size_t i = 0; i < BUCKET_COUNT; i++) {
         for (struct client_cursor **at = &cs->buckets[i]; *at != NULL;) {
             struct client_cursor *c = *at;
-            if (c->is_busy || c->no_timeout || now_ms - c->used_at_ms < CURSOR_IDLE_MS) {
+            if (c->is_busy || c->no_timeout || c->in_txn || now_ms - c->used_at_ms < CURSOR_IDLE_MS) {
                 at = &c->next;
                 continue;
             }
             *at = c->next;
-            cs->count--;
+            uncount(cs, c);
+            cs->stat.timed_out++;
             c->next = old;
             old = c;
         }
@@ -134,30 +195,33 @@ static void free_list(struct cursors *cs, struct client_cursor *list) {
     }
 }
 
+/* Under the mutex: gives it an id and a place. */
+static void insert_cursor(struct cursors *cs, struct client_cursor *c) {
+    /* Random ids, as MongoDB's: a stale id from an earlier run finds nothing. */
+    do {
+        cs->env->ops->random(cs->env, &c->id, sizeof(c->id));
+        c->id &= INT64_MAX;
+    } while (c->id == 0 || *find_slot(cs, c->id) != NULL);
+    struct client_cursor **at = &cs->buckets[(uint64_t) c->id % BUCKET_COUNT];
+    c->next = *at;
+    *at = c;
+    cs->count++;
+    cs->rows_len += c->rows_counted;
+    cs->stat.opened++;
+}
+
 int64_t cursors_put(struct cursors *cs, struct client_cursor *c) {
     if (c->find != NULL) find_rest(c->find);
     uint64_t now_ms = cs->env->ops->monotonic_ns(cs->env) / 1000000;
     mutex_lock(&cs->mutex);
     c->used_at_ms = now_ms;
-    if (c->id == 0) {
-        /* Random ids, as MongoDB's: a stale id from an earlier run finds nothing. */
-        do {
-            cs->env->ops->random(cs->env, &c->id, sizeof(c->id));
-            c->id &= INT64_MAX;
-        } while (c->id == 0 || *find_slot(cs, c->id) != NULL);
-        struct client_cursor **at = &cs->buckets[(uint64_t) c->id % BUCKET_COUNT];
-        c->next = *at;
-        *at = c;
-        cs->count++;
-    }
+    if (c->id == 0) insert_cursor(cs, c);
     c->is_busy = false;
     int64_t id = c->id;
     struct client_cursor *gone = NULL;
     if (c->is_killed) {
-        *find_slot(cs, c->id) = c->next;
-        cs->count--;
+        unlink_cursor(cs, c);
         gone = c;
-        gone->next = NULL;
         id = 0;
     }
     struct client_cursor *old = unlink_idle(cs, now_ms);
@@ -167,7 +231,46 @@ int64_t cursors_put(struct cursors *cs, struct client_cursor *c) {
     return id;
 }
 
-status cursors_take(struct cursors *cs, int64_t id, struct ns ns, struct client_cursor **out, struct err *err) {
+/* May this op go on with it? MongoDB's codes. */
+static status check_owner(const struct client_cursor *c, const struct op *op, struct err *err) {
+    const struct session *s = op->session;
+    long long id = (long long) c->id;
+    if (!slice_equal(c->user, op->user) && op->user.len != 0)
+        return RAISE_CODE(err, CODE_Unauthorized, "cursor id %lld was not created by the authenticated user", id);
+    if (s != NULL && !c->has_session)
+        return RAISE_CODE(err, 50736,
+                          "Cannot run getMore on cursor %lld, which was not created in a session, in a session", id);
+    if (s == NULL && c->has_session)
+        return RAISE_CODE(err, 50737, "Cannot run getMore on cursor %lld, which was created in a session, without an lsid",
+                          id);
+    if (s != NULL && memcmp(s->id.uuid, c->lsid, sizeof(c->lsid)) != 0)
+        return RAISE_CODE(err, 50738, "Cannot run getMore on cursor %lld, which was created in another session", id);
+    if (op->session_txn != NULL && !c->in_txn)
+        return RAISE_CODE(err, 50739,
+                          "Cannot run getMore on cursor %lld, which was not created in a transaction, in transaction %lld",
+                          id, (long long) s->number);
+    if (op->session_txn == NULL && c->in_txn)
+        return RAISE_CODE(err, 50740,
+                          "Cannot run getMore on cursor %lld, which was created in transaction %lld, without a txnNumber",
+                          id, (long long) c->txn_number);
+    if (c->in_txn && s->number != c->txn_number)
+        return RAISE_CODE(err, 50741,
+                          "Cannot run getMore on cursor %lld, which was created in transaction %lld, in transaction %lld",
+                          id, (long long) c->txn_number, (long long) s->number);
+    return ST_OK;
+}
+
+static status check_ns(const struct client_cursor *c, struct ns ns, struct err *err) {
+    if (slice_equal(c->ns.db, ns.db) && slice_equal(c->ns.coll, ns.coll)) return ST_OK;
+    return RAISE_CODE(
+        err, CODE_Unauthorized,
+        "Requested getMore on namespace '%.*s.%.*s', but cursor belongs to a different namespace %.*s.%.*s",
+        (int) ns.db.len, (const char *) ns.db.p, (int) ns.coll.len, (const char *) ns.coll.p, (int) c->ns.db.len,
+        (const char *) c->ns.db.p, (int) c->ns.coll.len, (const char *) c->ns.coll.p);
+}
+
+status cursors_take(struct cursors *cs, const struct op *op, int64_t id, struct ns ns, struct client_cursor **out,
+                    struct err *err) {
     status st = ST_OK;
     mutex_lock(&cs->mutex);
     struct client_cursor *c = *find_slot(cs, id);
@@ -175,13 +278,11 @@ status cursors_take(struct cursors *cs, int64_t id, struct ns ns, struct client_
         st = RAISE_CODE(err, CODE_CursorNotFound, "cursor id %lld not found", (long long) id);
     } else if (c->is_busy) {
         st = RAISE_CODE(err, CODE_CursorInUse, "cursor id %lld is already in use", (long long) id);
-    } else if (!slice_equal(c->ns.db, ns.db) || !slice_equal(c->ns.coll, ns.coll)) {
-        st = RAISE_CODE(
-            err, CODE_Unauthorized,
-            "Requested getMore on namespace '%.*s.%.*s', but cursor belongs to a different namespace %.*s.%.*s",
-            (int) ns.db.len, (const char *) ns.db.p, (int) ns.coll.len, (const char *) ns.coll.p, (int) c->ns.db.len,
-            (const char *) c->ns.db.p, (int) c->ns.coll.len, (const char *) c->ns.coll.p);
     } else {
+        st = check_ns(c, ns, err);
+        if (st == ST_OK) st = check_owner(c, op, err);
+    }
+    if (st == ST_OK) {
         c->is_busy = true;
         *out = c;
     }
@@ -193,31 +294,59 @@ status cursors_take(struct cursors *cs, int64_t id, struct ns ns, struct client_
 static void remove_cursor(struct cursors *cs, struct client_cursor *c) {
     if (c->id != 0) {
         mutex_lock(&cs->mutex);
-        *find_slot(cs, c->id) = c->next;
-        cs->count--;
+        unlink_cursor(cs, c);
         mutex_unlock(&cs->mutex);
     }
     client_cursor_free(cs, c);
 }
 
-bool cursors_kill(struct cursors *cs, int64_t id) {
+/* Under the mutex: marks it. Answers it, unlinked, when it can be freed now. */
+static struct client_cursor *kill_locked(struct cursors *cs, struct client_cursor *c) {
+    c->is_killed = true;
+    if (c->is_busy || c->in_txn) return NULL;
+    unlink_cursor(cs, c);
+    return c;
+}
+
+bool cursors_kill(struct cursors *cs, struct slice user, int64_t id) {
     struct client_cursor *gone = NULL;
-    bool existed = false;
     mutex_lock(&cs->mutex);
-    struct client_cursor **at = find_slot(cs, id);
-    if (*at != NULL && !(*at)->is_killed) {
-        existed = true;
-        (*at)->is_killed = true;
-        if (!(*at)->is_busy) {
-            gone = *at;
-            *at = gone->next;
-            gone->next = NULL;
-            cs->count--;
+    struct client_cursor *c = *find_slot(cs, id);
+    bool existed = c != NULL && !c->is_killed && (user.len == 0 || slice_equal(user, c->user));
+    if (existed) gone = kill_locked(cs, c);
+    mutex_unlock(&cs->mutex);
+    free_list(cs, gone);
+    return existed;
+}
+
+void cursors_kill_session(struct cursors *cs, const struct session_id *id) {
+    struct client_cursor *gone = NULL;
+    mutex_lock(&cs->mutex);
+    for (size_t i = 0; cs->count != 0 && i < BUCKET_COUNT; i++) {
+        for (struct client_cursor *c = cs->buckets[i], *next; c != NULL; c = next) {
+            next = c->next;
+            if (!c->has_session || memcmp(c->lsid, id->uuid, 16) != 0 || !slice_equal(c->user, id->user)) continue;
+            struct client_cursor *one = kill_locked(cs, c);
+            if (one == NULL) continue;
+            one->next = gone;
+            gone = one;
         }
     }
     mutex_unlock(&cs->mutex);
     free_list(cs, gone);
-    return existed;
+}
+
+void cursors_stat(struct cursors *cs, struct cursors_stat *out) {
+    mutex_lock(&cs->mutex);
+    *out = cs->stat;
+    for (size_t i = 0; i < BUCKET_COUNT; i++) {
+        for (const struct client_cursor *c = cs->buckets[i]; c != NULL; c = c->next) {
+            out->open++;
+            out->no_timeout += c->no_timeout;
+            out->in_txn += c->in_txn;
+        }
+    }
+    mutex_unlock(&cs->mutex);
 }
 
 size_t cursors_count(struct cursors *cs) {
@@ -274,7 +403,9 @@ status cursor_reply(struct cursors *cs, struct op *op, struct client_cursor *c, 
     stop_clock(cs, op, c);
     bbuild_close(&batch);
     int64_t id = 0;
-    if (st == ST_OK && more && !single_batch) {
+    bool stays = st == ST_OK && more && !single_batch;
+    if (stays) st = admit(cs, op, c, err);
+    if (stays && st == ST_OK) {
         id = cursors_put(cs, c);
     } else {
         remove_cursor(cs, c);

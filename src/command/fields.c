@@ -3,34 +3,9 @@
 
 #include "base/codes.h"
 #include "bson/number.h"
+#include "command/generic.h"
 
-/* Fields that every command accepts. maxTimeMS is read in command.c; the others mean nothing without a cluster. */
-static const char *const generic_fields[] = {
-    "$db",
-    "lsid",
-    "$clusterTime",
-    "txnNumber",
-    "readConcern",
-    "writeConcern",
-    "$readPreference",
-    "readPreference",
-    "comment",
-    "maxTimeMS",
-    "apiVersion",
-    "apiStrict",
-    "apiDeprecationErrors",
-    "startTransaction",
-    "autocommit",
-    "$audit",
-    "$client",
-};
-
-bool fields_is_generic(struct slice name) {
-    for (size_t i = 0; i < sizeof(generic_fields) / sizeof(generic_fields[0]); i++) {
-        if (slice_equal(name, slice_str(generic_fields[i]))) return true;
-    }
-    return false;
-}
+bool fields_is_generic(struct slice name) { return generic_is_field(name); }
 
 static status wrong_type(const char *where, const struct field *row, struct bval v, const char *expected,
                          struct err *err) {
@@ -106,7 +81,7 @@ status fields_parse(const char *where, struct bdoc body, const struct field *row
         size_t i = 0;
         while (i < row_count && !slice_equal(e.name, slice_str(rows[i].name))) i++;
         if (i == row_count) {
-            if (generic && fields_is_generic(e.name)) continue;
+            if (generic && generic_is_field(e.name)) continue;
             return RAISE_CODE(err, 40415, "BSON field '%s.%.*s' is an unknown field.", where, (int) e.name.len,
                               (const char *) e.name.p);
         }

@@ -30,7 +30,7 @@ static status run(struct command_call *call, struct err *err) {
         return RAISE_CODE(err, CODE_BadValue, "cannot set maxTimeMS on getMore command for a non-awaitData cursor");
     struct ns ns = {call->db, cmd.collection};
     command_count_ops(call->env, OPCOUNT_GETMORE, 1);
-    TRY(cursors_take(call->env->cursors, bval_int64(cmd.id), ns, &cursor, err));
+    TRY(cursors_take(call->env->cursors, call->op, bval_int64(cmd.id), ns, &cursor, err));
     return cursor_reply(call->env->cursors, call->op, cursor, "nextBatch", cmd.batch_size > 0 ? cmd.batch_size : -1,
                         false, call->reply, err);
 }

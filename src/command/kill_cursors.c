@@ -27,7 +27,7 @@ static status run(struct command_call *call, struct err *err) {
                               btype_name(e.value.type));
     }
     it = biter_of(cmd.cursors);
-    for (uint32_t i = 0; biter_next(&it, &e); i++) killed[i] = cursors_kill(call->env->cursors, bval_int64(e.value));
+    for (uint32_t i = 0; biter_next(&it, &e); i++) killed[i] = cursors_kill(call->env->cursors, call->op->user, bval_int64(e.value));
     static const char *const names[] = {"cursorsKilled", "cursorsNotFound", "cursorsAlive", "cursorsUnknown"};
     for (int list = 0; list < 4; list++) {
         struct bbuild array = bbuild_open_array(call->reply, slice_str(names[list]));

@@ -6,7 +6,7 @@
 #include "bson/check.h"
 #include "index/key.h"
 
-enum { SPACE_FORMAT = 0, SPACE_ENTRIES = 1, SPACE_SEQUENCES = 2, SPACE_MULTIKEY = 3, SPACE_COUNTERS = 4 };
+enum { SPACE_FORMAT = 0, SPACE_ENTRIES = 1, SPACE_SEQUENCES = 2, SPACE_MULTIKEY = 3, SPACE_COUNTERS = 4, SPACE_HISTORIES = 5 };
 
 static void begin_key(struct buf *key, uint64_t space) {
     buf_clear(key);
@@ -59,6 +59,21 @@ void catalog_key_counter(struct buf *key, uint64_t collection_id, uint8_t which)
     begin_key(key, SPACE_COUNTERS);
     append_id(key, collection_id);
     buf_append_u8(key, which);
+}
+
+void catalog_key_history(struct buf *key, const uint8_t uuid[16], struct slice user, uint32_t chunk) {
+    uint8_t number[4];
+    begin_key(key, SPACE_HISTORIES);
+    buf_append(key, uuid, 16);
+    put_be16(number, (uint16_t) user.len);
+    buf_append(key, number, 2);
+    buf_append_slice(key, user);
+    put_be32(number, chunk);
+    buf_append(key, number, 4);
+}
+
+void catalog_key_histories(struct buf *key, bool is_end) {
+    begin_key(key, is_end ? SPACE_HISTORIES + 1 : SPACE_HISTORIES);
 }
 
 bool catalog_key_parse(struct slice key, struct ns *out) {

@@ -6,6 +6,7 @@
  *   00 01 02 "collection"                 the sequence of collection ids
  *   00 01 03 o(collection) o(index) f c   component c of field f of the index met an array; value empty
  *   00 01 04 o(collection) 00 / 01        counters: documents, bytes
+ *   00 01 05 uuid user chunk              what a session's last numbered write did (doc/history.h)
  * Entry: {id: int64, uuid: binary 4, version: int64, options: {...}, nextIndex: int64,
  *         indexes: [{id: int64, state: "ready" | "building", sort: int64, log: int64 (building only), spec: {...}}, ...]} */
 #ifndef ELMO_DOC_CATALOG_ENTRY_H
@@ -24,6 +25,10 @@ void catalog_key_collection_ids(struct buf *key);
 void catalog_key_multikey(struct buf *key, uint64_t collection_id, uint64_t index_id); /* prefix of the flags */
 void catalog_key_multikeys(struct buf *key, uint64_t collection_id);                   /* of all of a collection's */
 void catalog_key_counter(struct buf *key, uint64_t collection_id, uint8_t which);
+/* Of a session (user.len up to 65535): uuid, u16 length of the user, user, u32 chunk, big-endian. */
+void catalog_key_history(struct buf *key, const uint8_t uuid[16], struct slice user, uint32_t chunk);
+void catalog_key_histories(struct buf *key, bool is_end); /* the range of all */
+#define CATALOG_HISTORY_PREFIX_LEN 3                      /* what stands before the uuid */
 /* The names in an entry's key; borrowed from it. False when it is none. */
 bool catalog_key_parse(struct slice key, struct ns *out);
 

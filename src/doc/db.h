@@ -20,6 +20,13 @@ status db_begin(struct db *db, bool read_only, struct kv_txn **out, struct err *
 
 /* Folding what writers leave in text indexes. Either a thread does it, started once after db_open and ended by db_close (nothing when read-only) ... */
 status db_upkeep_start(struct db *db, struct err *err);
+/* Ends the thread; db_close does it, too. */
+void db_upkeep_stop(struct db *db);
+/* The thread looks after these sessions, too; before it is started. They must live until it is stopped. */
+struct sessions;
+void db_upkeep_watch(struct db *db, struct sessions *sessions);
+/* The same work by a caller, now and then: aborts what is overdue, forgets who idles. Cheap when it was just done. */
+void db_upkeep_sessions(struct db *db);
 /* ... or the caller, now and then: one bounded step, nothing when nothing is due; *more tells that there is more to do. */
 status db_upkeep(struct op *op, bool *more, struct err *err);
 

@@ -32,6 +32,7 @@ struct upkeep {
     struct cond wake;
     struct due *due;
     struct thread thread;
+    struct sessions *sessions; /* NULL: none to look after */
     bool is_closing;
 };
 

@@ -37,6 +37,7 @@ status op_check(const struct op *op, struct err *err) {
 }
 
 uint64_t op_wait_ms(const struct op *op, uint64_t max_ms) {
+    if (op->session_txn != NULL && max_ms > TXN_LOCK_WAIT_MS) max_ms = TXN_LOCK_WAIT_MS;
     if (op->deadline_ns == 0) return max_ms;
     uint64_t now = now_ns(op);
     uint64_t left = now >= op->deadline_ns ? 0 : (op->deadline_ns - now) / 1000000 + 1;

@@ -7,10 +7,12 @@
  * What is due is only a hint: losing it (no memory, a crash) costs speed until the next TEXT_DUE_AFTER writes, never an answer. */
 #include "doc/upkeep.h"
 
+#include "doc/history.h"
 #include "doc/multikey.h"
 #include "doc/text_of.h"
 
 #define TEXT_DUE_AFTER 1000 /* documents */
+#define SESSIONS_EVERY_MS 5000
 
 /* An index that is due; the description only names it. */
 struct due {
@@ -32,13 +34,18 @@ static void free_due(struct db *db, struct due *d) {
     mem_delete(db->mem, d);
 }
 
-void upkeep_release(struct db *db) {
+void db_upkeep_stop(struct db *db) {
     struct upkeep *u = &db->upkeep;
     mutex_lock(&u->lock);
     u->is_closing = true;
     cond_broadcast(&u->wake);
     mutex_unlock(&u->lock);
     thread_join(&u->thread);
+}
+
+void upkeep_release(struct db *db) {
+    struct upkeep *u = &db->upkeep;
+    db_upkeep_stop(db);
     while (u->due != NULL) {
         struct due *d = u->due;
         u->due = d->next;
@@ -105,9 +112,13 @@ static status consolidate_step(struct op *op, const struct due *d, bool *more, s
     return st == ST_NOT_FOUND || st == ST_BUSY || st == ST_STALE ? ST_OK : st;
 }
 
+/* `wait`: for a while at most, so that there is time for sessions in between. */
 static struct due *take_due(struct upkeep *u, bool wait) {
     mutex_lock(&u->lock);
-    while (wait && u->due == NULL && !u->is_closing) cond_wait(&u->wake, &u->lock);
+    if (wait && u->due == NULL && !u->is_closing) {
+        if (u->sessions != NULL) (void) cond_wait_ms(&u->wake, &u->lock, SESSIONS_EVERY_MS);
+        else cond_wait(&u->wake, &u->lock);
+    }
     struct due *d = u->is_closing ? NULL : u->due;
     if (d != NULL) u->due = d->next;
     mutex_unlock(&u->lock);
@@ -136,18 +147,34 @@ static bool is_closing(struct upkeep *u) {
     return yes;
 }
 
+static void consolidate(struct db *db, struct due *d) {
+    struct op op;
+    bool more = true;
+    op_init(&op, db);
+    /* A failure is not reported from here: if it lasts, the next writer meets it. */
+    while (more && !is_closing(&db->upkeep))
+        if (consolidate_step(&op, d, &more, NULL) != ST_OK) break;
+    op_release(&op);
+    free_due(db, d);
+}
+
+void db_upkeep_sessions(struct db *db) {
+    struct sessions *ss = db->upkeep.sessions;
+    struct op op;
+    if (ss == NULL || !sessions_sweep(ss) || db->is_read_only) return;
+    op_init(&op, db);
+    (void) history_sweep(&op, ss, NULL); /* what stays is removed the next time */
+    op_release(&op);
+}
+
+void db_upkeep_watch(struct db *db, struct sessions *sessions) { db->upkeep.sessions = sessions; }
+
 static void *run(void *ctx) {
     struct db *db = ctx;
-    struct due *d;
-    while ((d = take_due(&db->upkeep, true)) != NULL) {
-        struct op op;
-        bool more = true;
-        op_init(&op, db);
-        /* A failure is not reported from here: if it lasts, the next writer meets it. */
-        while (more && !is_closing(&db->upkeep))
-            if (consolidate_step(&op, d, &more, NULL) != ST_OK) break;
-        op_release(&op);
-        free_due(db, d);
+    while (!is_closing(&db->upkeep)) {
+        struct due *d = take_due(&db->upkeep, true);
+        if (d != NULL) consolidate(db, d);
+        if (!is_closing(&db->upkeep)) db_upkeep_sessions(db);
     }
     return NULL;
 }

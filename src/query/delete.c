@@ -1,4 +1,5 @@
 /* delete; see write.h. */
+#include "base/codes.h"
 #include "query/modify.h"
 
 struct deletion {
@@ -24,6 +25,8 @@ static status run_one(void *ctx, struct write_batch *b, uint32_t i, struct write
     struct deletion *d = ctx;
     const struct delete_statement *s = &d->req->statements[i];
     struct modify *m = &d->modify;
+    if (s->multi && m->op->history != NULL)
+        return RAISE_CODE(err, CODE_InvalidOptions, "Cannot use (or request) retryable writes with limit=0");
     *m = (struct modify){.op = m->op,
                          .filter = s->filter.p != NULL ? s->filter : bdoc_empty,
                          .hint = s->hint,

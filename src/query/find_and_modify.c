@@ -1,6 +1,7 @@
 /* findAndModify; see find_and_modify.h. A write command of one statement, whose failure is the command's. */
 #include "query/find_and_modify.h"
 
+#include "doc/history.h"
 #include "eval/project.h"
 #include "query/updating.h"
 
@@ -50,6 +51,28 @@ static status insert_missing(struct finding *f, struct write_batch *b, struct er
     return f->req->returns_new ? keep_value(f, f->updating.after, err) : ST_OK;
 }
 
+/* For a repetition: {found, value, upserted}, in the op's arena. */
+static status remember(struct finding *f, struct history *h, struct err *err) {
+    struct bbuild b;
+    struct buf buf;
+    buf_init(&buf, h->op->mem);
+    bbuild_begin(&b, &buf);
+    bbuild_bool(&b, "found", f->found);
+    if (f->has_value) bbuild_doc(&b, "value", bdoc_of(f->value.p));
+    if (f->upserted.len != 0) bbuild_value(&b, SLICE_LIT("upserted"), bdoc_get_str(bdoc_of(f->upserted.p), "_id"));
+    h->more = bbuild_finish(&b);
+    if (h->more.p != NULL) h->more.p = arena_copy(&h->op->arena, h->more.p, h->more.len);
+    buf_release(&buf);
+    return h->more.p != NULL ? ST_OK : RAISE(err, ST_NOMEM, "findAndModify");
+}
+
+static status recall(struct bdoc more, struct find_and_modify_result *out) {
+    struct bval found = bdoc_get_str(more, "found"), value = bdoc_get_str(more, "value");
+    *out = (struct find_and_modify_result){.found = bval_truthy(found), .upserted = bdoc_get_str(more, "upserted")};
+    if (value.type == B_DOCUMENT) out->value = bval_doc(value);
+    return ST_OK;
+}
+
 static status run_one(void *ctx, struct write_batch *b, uint32_t i, struct write_result *out, struct err *err) {
     struct finding *f = ctx;
     struct modify *m = &f->updating.modify;
@@ -59,7 +82,8 @@ static status run_one(void *ctx, struct write_batch *b, uint32_t i, struct write
     buf_clear(&f->upserted);
     TRY(modify_run(m, b, err));
     f->found = m->tally.matched != 0;
-    return !f->found && f->req->statement.upsert && !f->req->remove ? insert_missing(f, b, err) : ST_OK;
+    if (!f->found && f->req->statement.upsert && !f->req->remove) TRY(insert_missing(f, b, err));
+    return m->op->history != NULL ? remember(f, m->op->history, err) : ST_OK;
 }
 
 static status compile_projection(struct finding *f, struct err *err) {
@@ -109,6 +133,11 @@ status find_and_modify_run(struct op *op, const struct find_and_modify_request *
     struct finding f = {.req = req};
     struct write_command cmd = {.count = 1, .ordered = true, .run = run_one, .ctx = &f};
     struct write_result result = {0};
+    const struct done *done = op->history != NULL ? history_find(op->history, 0) : NULL;
+    if (done != NULL && done->more.p != NULL) {
+        op->history->reached = 1;
+        return recall(done->more, out);
+    }
     updating_init(&f.updating, op);
     buf_init(&f.value, op->mem);
     buf_init(&f.upserted, op->mem);

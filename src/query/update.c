@@ -1,4 +1,5 @@
 /* update and replace, with upsert; see write.h. */
+#include "base/codes.h"
 #include "query/updating.h"
 
 struct update_run {
@@ -10,6 +11,8 @@ static status run_one(void *ctx, struct write_batch *b, uint32_t i, struct write
     struct update_run *run = ctx;
     struct updating *u = &run->updating;
     const struct update_statement *s = &run->req->statements[i];
+    if (s->multi && u->modify.op->history != NULL)
+        return RAISE_CODE(err, CODE_InvalidOptions, "Cannot use (or request) retryable writes with multi=true");
     TRY(updating_begin(u, s, updating_change, err));
     status st = modify_run(&u->modify, b, err);
     if (st == ST_OK && u->modify.tally.matched == 0 && s->upsert) {

@@ -2,12 +2,14 @@
 #include "query/write_batch.h"
 
 #include "doc/db.h"
+#include "doc/history.h"
 
 void write_batch_init(struct write_batch *b, struct op *op, struct ns ns) {
     *b = (struct write_batch){.op = op, .ns = ns, .count_max = BATCH_COUNT_MAX};
 }
 
 static void forget(struct write_batch *b) {
+    if (b->op->history != NULL) history_forget(b->op->history);
     if (b->collection != NULL) collection_unref(b->collection);
     b->collection = NULL;
     b->txn = NULL;
@@ -49,10 +51,11 @@ status write_batch_commit(struct write_batch *b, bool last, struct err *err) {
     }
     struct kv_txn *txn = b->txn;
     bool wrote = b->count > 0, durable = last && !b->is_unsynced;
+    status st = wrote && b->op->history != NULL ? history_put(b->op->history, txn, err) : ST_OK;
     forget(b);
-    if (!wrote) {
+    if (!wrote || st != ST_OK) {
         kv_abort(txn);
-        return ST_OK;
+        return st;
     }
     TRY(kv_commit(txn, durable ? KV_SYNC : KV_SYNC_LATER, err));
     b->is_unsynced = !durable;

@@ -5,6 +5,7 @@
 #include "query/write_command.h"
 
 #include "base/codes.h"
+#include "doc/history.h"
 
 bool write_error_is_of_statement(status st) {
     return st == ST_INVALID || st == ST_UNSUPPORTED || st == ST_DUPLICATE || st == ST_TOO_LARGE;
@@ -83,9 +84,43 @@ static status try_again(struct loop *l, status st, struct err *err) {
     return retry_wait(&l->retry, l->op, st, err);
 }
 
+/* A statement of a write that was sent again: its first answer, if it has been done. */
+static status repeat_statement(struct loop *l, bool *repeated, struct err *err) {
+    const struct done *done = history_find(l->op->history, l->i);
+    *repeated = done != NULL;
+    if (done == NULL) return ST_OK;
+    l->out->inserted += done->inserted;
+    l->out->matched += done->matched;
+    l->out->modified += done->modified;
+    l->out->deleted += done->deleted;
+    if (done->upserted.type != B_MISSING)
+        TRY(write_result_add_upserted(l->op, l->out, l->i, done->upserted, err));
+    l->i++;
+    return ST_OK;
+}
+
+/* What the statement did, by the difference of the result before and now. */
+static status note_statement(struct loop *l, const struct write_result *before, struct err *err) {
+    const struct write_result *now = l->out;
+    struct history *h = l->op->history;
+    struct done did = {.inserted = now->inserted - before->inserted,
+                       .matched = now->matched - before->matched,
+                       .modified = now->modified - before->modified,
+                       .deleted = now->deleted - before->deleted,
+                       .more = h->more};
+    h->more = (struct bdoc){0};
+    if (now->upserted_count > before->upserted_count) did.upserted = now->upserted[now->upserted_count - 1].id;
+    return history_note(h, l->i, &did, err);
+}
+
 static status run_statement(struct loop *l, struct err *err) {
     const struct write_command *cmd = l->cmd;
     bool again;
+    if (l->op->history != NULL) {
+        bool repeated;
+        TRY(repeat_statement(l, &repeated, err));
+        if (repeated) return ST_OK;
+    }
     if (cmd->runs_alone != NULL && cmd->runs_alone(cmd->ctx, l->i) && l->batch.txn != NULL) {
         TRY(commit_batch(l, false, &again, err));
         if (again) return ST_OK;
@@ -99,7 +134,9 @@ static status run_statement(struct loop *l, struct err *err) {
     struct kv_mark mark = kv_mark(l->batch.txn);
     struct kv_txn *txn = l->batch.txn;
     struct write_result before = *l->out;
+    uint32_t count = l->batch.count;
     st = cmd->run(cmd->ctx, &l->batch, l->i, l->out, err);
+    if (st == ST_OK && l->op->history != NULL && l->batch.count > count) st = note_statement(l, &before, err);
     if (st == ST_OK) {
         l->i++;
         l->retry = (struct retry){0};
@@ -124,12 +161,16 @@ static status loop_run(struct loop *l, struct err *err) {
                 return st;
             }
             TRY(add_error(l->op, l->out, l->i, &e, err));
-            if (l->cmd->ordered) break;
+            if (l->op->session_txn != NULL) l->op->statement_failed = true;
+            if (l->cmd->ordered || l->op->session_txn != NULL) break;
             l->i++;
         }
         uint32_t i = l->i;
         TRY(commit_batch(l, true, &again, err));
-        if (!again) return ST_OK;
+        if (!again) {
+            if (l->op->history != NULL) l->op->history->reached = i;
+            return ST_OK;
+        }
         if (l->single_until < i) l->single_until = i;
     }
 }
