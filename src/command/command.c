@@ -88,6 +88,10 @@ static void set_deadline(struct op *op, const struct generic *g) {
     if (g->max_time_ms > 0) op->deadline_ns = env->ops->monotonic_ns(env) + (uint64_t) g->max_time_ms * 1000000;
 }
 
+static bool takes_sequences(const struct command *command) {
+    return command == &command_insert || command == &command_update || command == &command_delete;
+}
+
 /* Is it for this database, this body and this client? */
 static status check_call(const struct command_call *call, struct err *err) {
     const struct command *command = call->command;
@@ -97,6 +101,9 @@ static status check_call(const struct command_call *call, struct err *err) {
     if ((command->flags & COMMAND_ADMIN_ONLY) != 0 && !slice_equal(call->db, SLICE_LIT("admin")))
         return RAISE_CODE(err, CODE_Unauthorized, "%s may only be run against the admin database.", command->name);
     TRY(command_authorize(call, command->access, call->db, err));
+    if (call->sequence_count != 0 && !takes_sequences(command))
+        return RAISE_CODE(err, 40415, "BSON field '%s.%.*s' is an unknown field.", command->name,
+                          (int) call->sequences[0].name.len, (const char *) call->sequences[0].name.p);
     TRY(generic_check(g, command, atomic_load_explicit(&call->env->service.is_replica, memory_order_acquire), err));
     set_deadline(call->op, g);
     if ((command->flags & COMMAND_WRITES) != 0 && db_is_read_only(call->env->db)) {
@@ -134,6 +141,11 @@ static status run(struct command_call *call, struct session *own, struct err *er
     if (client->principal != NULL) call->op->user = client->principal->full_name;
     status st = check_call(call, err);
     if (st == ST_OK) st = run_in_scope(call, own, err);
+    /* A lock that was not to be had before the deadline: the deadline is what matters. */
+    if (st == ST_BUSY && call->op->deadline_ns != 0 && err->code == CODE_LockBusy) {
+        struct err late = ERR_INIT;
+        if (op_check(call->op, &late) == ST_TIMEOUT) *err = late, st = ST_TIMEOUT;
+    }
     call->op->cancelled = NULL;
     client_end(client);
     if (st == ST_INTERRUPTED && running.stop_code != 0) err->code = running.stop_code;
