@@ -123,7 +123,7 @@ static void fail(struct commit_wait *w, status st, const struct err *err) {
 
 /* The log failed: breaks the database and answers what a caller may conclude. */
 static status log_failed(struct lsm *l, status st, struct err *err, bool in_sync) {
-    if ((st == ST_NO_SPACE || st == ST_NOMEM) && !in_sync) return st; /* nothing was written: wal_append */
+    if ((st == ST_NO_SPACE || st == ST_NOMEM) && !in_sync) return st; /* nothing was written: these do not stick */
     lsm_break(l, err);
     struct err why = *err;
     return err_raise(err, ST_OUTCOME_UNKNOWN, 0, why.file, why.line, "the outcome of the commit is unknown: %.400s",

@@ -39,15 +39,21 @@ static status refuse_writes(struct store *s, struct err *err) {
     return s->failure.st;
 }
 
-/* Remembers what failed; every later write answers it. */
-static void stick(struct store *s, status st, const struct err *err) {
+/* Remembers what failed; every later write answers it. ST_IO on a full disk too: ST_NO_SPACE would say that nothing has changed. */
+static status stick(struct store *s, status st, const struct err *own, struct err *err) {
+    if (st == ST_NO_SPACE || st == ST_NOMEM) st = ST_IO;
     mutex_lock(&s->lock);
     if (!s->has_failed) {
-        s->failure = *err;
+        s->failure = *own;
         s->failure.st = st;
         s->has_failed = true;
     }
     mutex_unlock(&s->lock);
+    if (err != NULL) {
+        *err = *own;
+        err->st = st;
+    }
+    return st;
 }
 
 /* --- space --- */
@@ -207,19 +213,14 @@ status store_write_superblock(struct store *s, const struct superblock *sb, stru
     status st = file_write(s->file, sb->head.generation % SUPERBLOCK_SLOTS * UNIT_LEN, slot, sizeof(slot), &own);
     if (st == ST_OK) st = file_sync(s->file, &own);
     if (st == ST_OK) return ST_OK;
-    stick(s, st, &own);
     s->other_is_torn = true; /* as far as anybody can tell */
-    if (err != NULL) *err = own;
-    return st;
+    return stick(s, st, &own, err);
 }
 
 static status sync_data(struct store *s, struct err *err) {
     struct err own = ERR_INIT;
     status st = file_sync(s->file, &own);
-    if (st == ST_OK) return ST_OK;
-    stick(s, st, &own);
-    if (err != NULL) *err = own;
-    return st;
+    return st == ST_OK ? ST_OK : stick(s, st, &own, err);
 }
 
 status store_sync(struct store *s, struct err *err) {

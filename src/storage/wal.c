@@ -241,11 +241,12 @@ static status answer_failure(struct wal *w, struct err *err) {
     return w->failure.st;
 }
 
+/* What sticks is ST_IO, on a full disk too: ST_NO_SPACE would say that nothing was written. */
 static status stick(struct wal *w, status st, const struct err *own, struct err *err) {
     if (!w->has_failed) {
         w->has_failed = true;
         w->failure = *own;
-        w->failure.st = st;
+        w->failure.st = st == ST_NO_SPACE || st == ST_NOMEM ? ST_IO : st;
     }
     return answer_failure(w, err);
 }

@@ -34,7 +34,7 @@ uint64_t wal_current_id(
     struct wal *w); /* of the file that takes new records: the superblock must name it before its records count */
 
 /* Writes one record of 1 to WAL_RECORD_LEN_MAX bytes, given in pieces (writev). *out_lsn is its number. Returns when the operating system has it.
- * ST_NO_SPACE and ST_NOMEM met before anything was written do not stick: the same may be tried again. Any other failure does. */
+ * ST_NO_SPACE and ST_NOMEM met before anything was written do not stick: the same may be tried again. Any other failure does, as ST_IO when the disk is full. */
 status wal_append(struct wal *w, const struct slice *pieces, size_t n, uint64_t *out_lsn, struct err *err);
 /* Returns when every record up to lsn is on disk. A failure sticks: every later append answers it, and every sync of what was not on disk
  * before. */

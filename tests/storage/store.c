@@ -232,7 +232,7 @@ Test(store, survives_every_failed_call_once_and_for_good) {
                 int done = 0, failed = 0;
                 for (int i = 0; i < 8 && st == ST_OK; i++) {
                     status one = commit_once(&b, 0, &err);
-                    cr_assert(one == ST_OK || one == want, "%d %s", one, err.text);
+                    cr_assert(one == ST_OK || one == want || one == ST_IO, "%d %s", one, err.text); /* a superblock not written: ST_IO for good */
                     failed += one != ST_OK;
                     done += one == ST_OK && failed != 0;
                 }

@@ -9,6 +9,7 @@
 
 #define COUNTER CRASH_KEYS
 #define NUMBER (CRASH_KEYS + 1)
+#define DELETED (CRASH_KEYS + 2) /* and the following: by slot */
 
 #define FAIL(w, ...)                                                                                                   \
     do {                                                                                                               \
@@ -38,6 +39,7 @@ void crash_world_init(struct crash_world *w, const struct mem *mem, uint64_t see
         .level0_count = 2 + (uint32_t) below(w, 3),
         .level_len = 16 << 10,
         .level_ratio = 2,
+        .shrink_free_len = (uint64_t) (4 << 10) << below(w, 8), /* at one end all the time, at the other hardly ever */
         .log_file_len = 16 << 10,
         .log_zero_step = 4 << 10,
         .no_compression = below(w, 2) == 0,
@@ -107,32 +109,88 @@ static status compare_scan(struct crash_world *w, struct kv_txn *t, const uint32
     return ST_OK;
 }
 
-static status verify(struct crash_world *w, uint32_t *at, struct err *err) {
-    struct kv_txn *t;
-    uint64_t commit = 0, counter = 0, number = 0;
-    TRY(kv_begin(w->kv, true, &t, err));
-    status st = read_u64(w, t, "commit", &commit, err);
-    if (st == ST_OK) st = read_u64(w, t, "counter", &counter, err);
-    if (st == ST_OK) st = read_u64(w, t, "number", &number, err);
-    if (st == ST_OK) {
-        if (commit > w->tried) FAIL(w, "commit %llu was never made", (unsigned long long) commit);
-        const uint32_t *state = w->states[commit];
-        if (counter != state[COUNTER] || number != state[NUMBER])
-            FAIL(w, "at commit %llu the counter is %llu, not %u; the number %llu, not %u", (unsigned long long) commit,
-                 (unsigned long long) counter, state[COUNTER], (unsigned long long) number, state[NUMBER]);
-        st = compare_keys(w, t, state, err);
-        if (st == ST_OK) st = compare_scan(w, t, state, true, err);
-        if (st == ST_OK) st = compare_scan(w, t, state, false, err);
+static uint32_t load_count(uint32_t version) { return 1 + version * 7 % 24; }
+
+static struct slice load_key(uint32_t slot, uint32_t version, uint32_t i, char room[24]) {
+    return slice_of(room, (size_t) snprintf(room, 24, "b%u/%06u/%02u", slot, version, i));
+}
+
+static struct slice load_value(const struct crash_world *w, uint32_t version, uint32_t i, uint8_t *room) {
+    return value_of(w, version * 32 + i, room);
+}
+
+/* How many entries of the load are there, each as it must be. */
+static status count_load(struct crash_world *w, struct kv_txn *t, uint32_t slot, uint32_t version, uint32_t *count,
+                         struct err *err) {
+    static uint8_t room[VALUE_ROOM];
+    char lo[24], hi[24], name[24];
+    struct kv_cursor *c;
+    struct kv_bounds bounds = {load_key(slot, version, 0, lo), load_key(slot, version, 99, hi)};
+    TRY(kv_cursor_open(t, &bounds, &c, err));
+    uint32_t n = 0;
+    status st = kv_first(c, err);
+    for (; st == ST_OK; st = kv_next(c, err), n++) {
+        struct slice value;
+        if (!slice_equal(kv_cursor_key(c), load_key(slot, version, n, name)))
+            FAIL(w, "load %u: the key after %u others is wrong", version, n);
+        st = kv_cursor_value(c, &value, err);
+        if (st != ST_OK) break;
+        if (!slice_equal(value, load_value(w, version, n, room))) FAIL(w, "load %u has a wrong value", version);
     }
+    kv_cursor_close(c);
+    *count = n;
+    return st == ST_END ? ST_OK : st;
+}
+
+/* `found` NULL: the loads must be as `loads` and `state` say; else those that are unknown may be there or not, and found[slot] tells. */
+static status compare_loads(struct crash_world *w, struct kv_txn *t, const uint32_t *state,
+                            const struct crash_load *loads, bool *found, struct err *err) {
+    for (uint32_t slot = 0; slot < CRASH_SLOTS; slot++) {
+        const struct crash_load *load = &loads[slot];
+        uint32_t n = 0, all = load_count(load->version);
+        if (load->version == 0) continue;
+        TRY(count_load(w, t, slot, load->version, &n, err));
+        if (n != 0 && n != all) FAIL(w, "load %u has %u of %u entries", load->version, n, all);
+        bool may_be = load->is_made || (load->is_unknown && found != NULL);
+        if (n != 0 && (!may_be || state[DELETED + slot] >= load->version)) FAIL(w, "load %u is there", load->version);
+        if (n == 0 && load->is_made && state[DELETED + slot] < load->version)
+            FAIL(w, "load %u is not there", load->version);
+        if (found != NULL) found[slot] = n != 0;
+    }
+    return ST_OK;
+}
+
+static status verify_in(struct crash_world *w, struct kv_txn *t, const struct crash_load *loads, bool *found,
+                        uint32_t *at, struct err *err) {
+    uint64_t commit = 0, counter = 0, number = 0;
+    TRY(read_u64(w, t, "commit", &commit, err));
+    TRY(read_u64(w, t, "counter", &counter, err));
+    TRY(read_u64(w, t, "number", &number, err));
+    if (commit > w->tried) FAIL(w, "commit %llu was never made", (unsigned long long) commit);
+    const uint32_t *state = w->states[commit];
+    if (counter != state[COUNTER] || number != state[NUMBER])
+        FAIL(w, "at commit %llu the counter is %llu, not %u; the number %llu, not %u", (unsigned long long) commit,
+             (unsigned long long) counter, state[COUNTER], (unsigned long long) number, state[NUMBER]);
+    TRY(compare_keys(w, t, state, err));
+    TRY(compare_scan(w, t, state, true, err));
+    TRY(compare_scan(w, t, state, false, err));
+    TRY(compare_loads(w, t, state, loads, found, err));
+    *at = (uint32_t) commit;
+    return ST_OK;
+}
+
+static status verify(struct crash_world *w, bool *found, uint32_t *at, struct err *err) {
+    struct kv_txn *t;
+    TRY(kv_begin(w->kv, true, &t, err));
+    status st = verify_in(w, t, w->loads, found, at, err);
     kv_abort(t);
-    if (st == ST_OK) *at = (uint32_t) commit;
     return st;
 }
 
 void crash_world_verify(struct crash_world *w, status allowed) {
     uint32_t at = 0;
     struct err err = ERR_INIT;
-    status st = verify(w, &at, &err);
+    status st = verify(w, NULL, &at, &err);
     if (st == allowed && st != ST_OK) return;
     if (st != ST_OK) FAIL(w, "verify: %s", err.text);
     if (at != w->visible) FAIL(w, "commit %u is the last seen, not %u", at, w->visible);
@@ -148,7 +206,8 @@ void crash_world_check(struct crash_world *w) {
 status crash_world_open(struct crash_world *w, struct err *err) {
     TRY(lsm_kv_open(sim_env(w->sim), "crash.elmo", &w->opts, &w->kv, err));
     uint32_t at;
-    status st = verify(w, &at, err);
+    bool found[CRASH_SLOTS] = {false};
+    status st = verify(w, found, &at, err);
     if (st != ST_OK) {
         crash_world_close(w);
         return st;
@@ -157,11 +216,21 @@ status crash_world_open(struct crash_world *w, struct err *err) {
     if (w->process_crash_only && w->visible > least) least = w->visible;
     if (at < least) FAIL(w, "commit %u is the last there: an acknowledged one is lost", at);
     w->last_number = w->states[at][NUMBER];
+    for (uint32_t slot = 0; slot < CRASH_SLOTS; slot++)
+        if (w->loads[slot].is_unknown)
+            w->loads[slot] = (struct crash_load){.version = w->loads[slot].version, .is_made = found[slot]};
     w->tried = w->visible = w->durable = at; /* a recovered state is in segments */
     return ST_OK;
 }
 
+static void end_reader(struct crash_world *w) {
+    kv_cursor_close(w->reader_cursor);
+    kv_abort(w->reader);
+    w->reader = NULL;
+}
+
 void crash_world_close(struct crash_world *w) {
+    if (w->reader != NULL) end_reader(w);
     kv_close(w->kv);
     w->kv = NULL;
 }
@@ -192,9 +261,20 @@ static status write_key(struct crash_world *w, struct kv_txn *t, uint32_t *state
     return ST_OK;
 }
 
+static status empty_slot(struct crash_world *w, struct kv_txn *t, uint32_t *state, struct err *err) {
+    uint32_t slot = (uint32_t) below(w, CRASH_SLOTS);
+    char lo[8], hi[8];
+    (void) snprintf(lo, sizeof(lo), "b%u/", slot);
+    (void) snprintf(hi, sizeof(hi), "b%u0", slot);
+    TRY(kv_delete_range(t, slice_str(lo), slice_str(hi), err));
+    state[DELETED + slot] = w->loads[slot].version;
+    return ST_OK;
+}
+
 static status write_all(struct crash_world *w, struct kv_txn *t, uint32_t *state, struct err *err) {
     uint8_t bytes[8];
     for (uint64_t n = 1 + below(w, 6); n > 0; n--) TRY(write_key(w, t, state, err));
+    if (below(w, 12) == 0) TRY(empty_slot(w, t, state, err));
     TRY(kv_add(t, SLICE_LIT("counter"), 1, err));
     state[COUNTER]++;
     if (below(w, 8) == 0) {
@@ -230,25 +310,92 @@ static status commit(struct crash_world *w, struct err *err) {
     return ST_OK;
 }
 
+/* A load into a slot that is empty, with commits in between that may empty it before it is made. */
+static status load(struct crash_world *w, struct err *err) {
+    static uint8_t room[VALUE_ROOM];
+    uint32_t slot = (uint32_t) below(w, CRASH_SLOTS), before = w->visible;
+    struct crash_load *load = &w->loads[slot];
+    struct kv_txn *t;
+    struct kv_bulk *b;
+    char name[24];
+    if (load->is_unknown || (load->is_made && w->states[w->visible][DELETED + slot] < load->version)) return ST_OK;
+    TRY(kv_begin(w->kv, true, &t, err));
+    status st = kv_bulk_begin(t, &b, err);
+    if (st != ST_OK) {
+        kv_abort(t);
+        return st;
+    }
+    *load = (struct crash_load){.version = ++w->load_version};
+    for (uint32_t i = 0; i < load_count(load->version) && st == ST_OK; i++)
+        st = kv_bulk_put(b, load_key(slot, load->version, i, name), load_value(w, load->version, i, room), err);
+    for (uint64_t n = below(w, 3); n > 0 && st == ST_OK; n--) st = commit(w, err);
+    if (st == ST_OK) {
+        st = kv_bulk_commit(b, err);
+        load->is_made = st == ST_OK;
+        load->is_unknown = st != ST_OK;
+        if (st == ST_OK && before > w->durable) w->durable = before;
+    } else {
+        kv_bulk_abort(b);
+    }
+    kv_abort(t);
+    return st;
+}
+
+static status begin_reader(struct crash_world *w, struct err *err) {
+    TRY(kv_begin(w->kv, true, &w->reader, err));
+    status st = kv_cursor_open(w->reader, &(struct kv_bounds){SLICE_LIT("k"), SLICE_LIT("l")}, &w->reader_cursor, err);
+    if (st != ST_OK) {
+        kv_abort(w->reader);
+        w->reader = NULL;
+        return st;
+    }
+    w->reader_at = w->visible;
+    memcpy(w->reader_loads, w->loads, sizeof(w->loads));
+    st = kv_first(w->reader_cursor, err); /* pins what is there now */
+    if (st != ST_END && st != ST_OK) end_reader(w);
+    return status_failed(st) ? st : ST_OK;
+}
+
+/* Looks at everything again: nothing has changed for it. */
+static status finish_reader(struct crash_world *w, struct err *err) {
+    uint32_t at = w->reader_at, seen = 0, present = 0;
+    status st = kv_first(w->reader_cursor, err);
+    for (; st == ST_OK; st = kv_next(w->reader_cursor, err), seen++) {
+        struct slice value;
+        st = kv_cursor_value(w->reader_cursor, &value, err);
+        if (st != ST_OK) break;
+    }
+    if (st == ST_END) {
+        for (uint32_t i = 0; i < CRASH_KEYS; i++) present += w->states[at][i] != 0;
+        if (seen != present) FAIL(w, "a reader of commit %u sees %u keys of %u", at, seen, present);
+        st = verify_in(w, w->reader, w->reader_loads, NULL, &at, err);
+        if (st == ST_OK && at != w->reader_at) FAIL(w, "a reader of commit %u sees commit %u", w->reader_at, at);
+    }
+    end_reader(w);
+    return st;
+}
+
 status crash_world_step(struct crash_world *w, struct err *err) {
     uint64_t how = below(w, 100);
-    if (how < 88) return commit(w, err);
+    if (how < 82) return commit(w, err);
+    if (how < 86) return load(w, err);
+    if (how < 88) return w->reader == NULL ? begin_reader(w, err) : finish_reader(w, err);
     status st = ST_OK;
     uint32_t before = w->visible;
     if (how < 91) {
         st = kv_sync(w->kv, err);
         if (st == ST_OK && w->opts.sync == LSM_SYNC_FULL) w->durable = before;
-    } else if (how < 94) {
+    } else if (how < 93) {
         st = lsm_kv_flush(w->kv, err);
         if (st == ST_OK) w->durable = before;
-    } else if (how < 97) {
+    } else if (how < 95) {
         st = lsm_kv_maintain(w->kv, err);
     } else if (how < 98) {
         st = lsm_kv_compact(w->kv, err);
         if (st == ST_OK) w->durable = before;
     } else {
         uint32_t at;
-        st = verify(w, &at, err);
+        st = verify(w, NULL, &at, err);
         if (st == ST_OK && at != w->visible) FAIL(w, "commit %u is the last seen, not %u", at, w->visible);
     }
     return st;
