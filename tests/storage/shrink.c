@@ -7,6 +7,7 @@
 #include "base/endian.h"
 #include "os/env_sim.h"
 #include "os/thread.h"
+#include "storage/engine.h"
 #include "support/kv_ease.h"
 #include "support/mem_fail.h"
 
@@ -265,6 +266,61 @@ Test(shrink, readers_of_the_old_places_go_on, .timeout = 60) {
     expect_now(&w, 0, 1500, 1, 4);
     expect_short_when_closed(&w);
     expect_now(&w, 0, 1500, 1, 4);
+    world_release(&w);
+}
+
+/* A segment that moves in part under a reader of its first place; then all of it goes and its space is written over. */
+Test(shrink, a_reader_keeps_what_a_moved_segment_shares, .timeout = 60) {
+    static uint8_t room[LARGE + 9000];
+    struct world w;
+    struct kv_txn *t;
+    struct kv_cursor *c;
+    struct err err = ERR_INIT;
+    char name[16];
+    world_init(&w, mem_default(), (uint64_t) 1 << 30, 0);
+    kv_close(w.kv);
+    w.opts.memtable_bytes = 8 << 20;
+    w.opts.cache_bytes = 1 << 10;
+    w.kv = ease_open(w.env, "t.elmo", &w.opts);
+    struct lsm *l = lsm_of(w.kv);
+    for (uint32_t from = 0; from < 2000; from += 500) {
+        put_keys(&w, from, from < 1000 ? from + 500 : 4000, 1, 1);
+        cr_assert_eq(lsm_kv_flush(w.kv, NULL), ST_OK);
+        if (from == 1000) break;
+    }
+    for (uint32_t from = 0; from < 1000; from += 500) {
+        delete_keys(&w, from, from + 500);
+        cr_assert_eq(lsm_kv_flush(w.kv, NULL), ST_OK);
+        cr_assert_eq(lsm_kv_maintain(w.kv, NULL), ST_OK);
+        if (from == 0) {
+            cr_assert_eq(kv_begin(w.kv, true, &t, NULL), ST_OK);
+            cr_assert_eq(kv_cursor_open(t, &(struct kv_bounds){key_of(1000, name), SLICE_NONE}, &c, NULL), ST_OK);
+            cr_assert_eq(kv_first(c, &err), ST_OK, "%s", err.text);
+        }
+        uint64_t before = atomic_load(&l->shifted_len);
+        mutex_lock(&l->merge_mutex);
+        cr_assert_eq(shrink_all(l, &err), ST_OK, "%s", err.text);
+        mutex_unlock(&l->merge_mutex);
+        if (from == 0) cr_assert_gt(atomic_load(&l->shifted_len), before, "nothing moved: no test");
+    }
+    ease_check(w.kv);
+    put_keys(&w, 1000, 4000, 1, 2);
+    compact(&w);
+    put_keys(&w, 5000, 12000, 1, 1);
+    cr_assert_eq(lsm_kv_flush(w.kv, NULL), ST_OK);
+    for (uint32_t i = 1000; i < 4000; i++) {
+        struct slice value;
+        cr_assert(slice_equal(kv_cursor_key(c), key_of(i, name)));
+        cr_assert_eq(kv_cursor_value(c, &value, &err), ST_OK, "%s", err.text);
+        cr_assert(slice_equal(value, value_of(&w, i, 1, room)), "key %u has another value", i);
+        cr_assert_eq(kv_next(c, &err), i < 3999 ? ST_OK : ST_END, "%s", err.text);
+    }
+    kv_cursor_close(c);
+    kv_abort(t);
+    compact(&w);
+    expect_short(&w);
+    expect_now(&w, 1000, 4000, 1, 2);
+    ease_check(w.kv);
     world_release(&w);
 }
 

@@ -42,8 +42,7 @@ static bool survives_failed_flush(uint64_t n) {
     cr_assert_eq(kv_begin(kv, false, &t, NULL), ST_OK);
     cr_assert_eq(kv_put(t, slice_str("z"), slice_str("z"), NULL), again, "one half goes on writing without the other");
     kv_abort(t);
-    cr_assert(again == ST_OK ||
-              again == ST_IO); /* a superblock that could not be written: refused from then on */
+    cr_assert(again == ST_OK || again == ST_IO); /* a superblock that could not be written: refused from then on */
     sim_crash_process(sim);
     kv_close(kv);
     kv = ease_open(sim_env(sim), "t.elmo", NULL);
