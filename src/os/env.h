@@ -72,6 +72,8 @@ struct env_ops {
     uint64_t (*now_ms)(struct env *env); /* wall clock, since 1970 UTC */
     uint64_t (*monotonic_ns)(struct env *env);
     void (*random)(struct env *env, void *p, size_t len); /* fit for ids and salts */
+    /* Fit for keys and nonces: the kernel's generator or ST_IO, never anything weaker. (The simulated machine's follow from its seed.) */
+    status (*secret)(struct env *env, void *p, size_t len, struct err *err);
     /* Who runs here, for people: "pid 123 on host", NUL-terminated, cut to text_len. */
     void (*process_name)(struct env *env, char *text, size_t text_len);
     void (*free)(struct env *env);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "os/env.h"
+#include "os/secret.h"
 #include "os/thread.h"
 
 #define CHUNK_LEN ((size_t) 64 * 1024)
@@ -399,6 +400,11 @@ static void memory_random(struct env *env, void *p, size_t len) {
     }
 }
 
+static status memory_secret(struct env *env, void *p, size_t len, struct err *err) {
+    (void) env;
+    return random_secret(p, len, err);
+}
+
 static void memory_process_name(struct env *env, char *text, size_t text_len) {
     (void) env;
     (void) snprintf(text, text_len, "pid %ld", (long) getpid());
@@ -425,6 +431,7 @@ static const struct env_ops memory_env_ops = {
     .now_ms = memory_now_ms,
     .monotonic_ns = memory_monotonic_ns,
     .random = memory_random,
+    .secret = memory_secret,
     .process_name = memory_process_name,
     .free = memory_free,
 };

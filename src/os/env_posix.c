@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "os/env.h"
+#include "os/secret.h"
 
 #define FILE_MODE 0644 /* before the umask */
 #define LINKS_MAX 40   /* as the kernel's own limit on links followed in one path */
@@ -307,6 +308,11 @@ static void posix_random(struct env *env, void *p, size_t len) {
     }
 }
 
+static status posix_secret(struct env *env, void *p, size_t len, struct err *err) {
+    (void) env;
+    return random_secret(p, len, err);
+}
+
 static void posix_process_name(struct env *env, char *text, size_t text_len) {
     (void) env;
     char host[HOST_NAME_MAX + 1];
@@ -330,6 +336,7 @@ static const struct env_ops posix_env_ops = {
     .now_ms = posix_now_ms,
     .monotonic_ns = posix_monotonic_ns,
     .random = posix_random,
+    .secret = posix_secret,
     .process_name = posix_process_name,
     .free = posix_free,
 };

@@ -661,6 +661,12 @@ static void sim_random(struct env *env, void *p, size_t len) {
     mutex_unlock(&sim->lock);
 }
 
+static status sim_secret(struct env *env, void *p, size_t len, struct err *err) {
+    (void) err;
+    sim_random(env, p, len);
+    return ST_OK;
+}
+
 static void sim_process_name(struct env *env, char *text, size_t text_len) {
     struct sim *sim = sim_of(env);
     mutex_lock(&sim->lock);
@@ -680,6 +686,7 @@ static const struct env_ops sim_env_ops = {
     .now_ms = sim_now_ms,
     .monotonic_ns = sim_monotonic_ns,
     .random = sim_random,
+    .secret = sim_secret,
     .process_name = sim_process_name,
     .free = sim_env_free,
 };
