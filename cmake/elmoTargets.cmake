@@ -9,7 +9,7 @@ if(NOT TARGET elmo::elmo)
   set_target_properties(elmo::static PROPERTIES
     IMPORTED_LOCATION "${ELMO_LIBDIR}/libelmo.a"
     INTERFACE_INCLUDE_DIRECTORIES "${ELMO_INCLUDEDIR}"
-    INTERFACE_LINK_LIBRARIES "PkgConfig::ELMO_BSON;lz4;zstd;xxhash;pcre2-8;utf8proc;stemmer;bidgcc000;Threads::Threads;m")
+    INTERFACE_LINK_LIBRARIES "PkgConfig::ELMO_BSON;lz4;zstd;xxhash;pcre2-8;utf8proc;crypto;stemmer;bidgcc000;Threads::Threads;m")
   add_library(elmo::server SHARED IMPORTED)
   set_target_properties(elmo::server PROPERTIES
     IMPORTED_LOCATION "${ELMO_LIBDIR}/libelmo-server.so"

@@ -4,6 +4,7 @@
 
 #include "api/handles.h"
 #include "base/codes.h"
+#include "command/auth.h"
 #include "command/fields.h"
 #include "doc/db.h"
 #include "doc/session.h"
@@ -143,6 +144,7 @@ static status open_database(const char *path, const bson_t *opts, const struct m
                                        .storage_ctx = db,
                                        .version = VERSION_TEXT};
     st = service_init(&db->command.service, db->env, mem, err);
+    if (st == ST_OK) st = users_new(db->env, mem, &db->command.users, err);
     if (st == ST_OK) st = cursors_new(db->env, mem, &db->command.cursors, err);
     if (st == ST_OK) st = sessions_new(db->document_db, &db->command.sessions, err);
     if (st == ST_OK) db_upkeep_watch(db->document_db, db->command.sessions);

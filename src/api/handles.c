@@ -1,6 +1,8 @@
 /* Reference counting and conversions; see handles.h. */
 #include "api/handles.h"
 
+#include "command/auth.h"
+
 #include "bson/check.h"
 #include "doc/db.h"
 #include "doc/session.h"
@@ -15,6 +17,7 @@ void elmo_unref(struct elmo *db) {
     if (db->document_db != NULL) db_upkeep_stop(db->document_db);
     sessions_free(db->command.sessions);
     cursors_free(db->command.cursors);
+    users_free(db->command.users);
     service_release(&db->command.service, db->mem);
     db_close(db->document_db);
     mem_delete(db->mem, db);

@@ -27,11 +27,6 @@ static const struct {
 static const char *const unsupported[] = {
     "aggregate",
     "mapReduce",
-    "connectionStatus",
-    "createUser",
-    "updateUser",
-    "dropUser",
-    "usersInfo",
     "geoSearch",
     "reIndex",
     "convertToCapped",
@@ -44,6 +39,15 @@ static const char *const unsupported[] = {
     "planCacheClear",
     "replSetStepDown",
     "logRotate",
+    "createRole",
+    "updateRole",
+    "dropRole",
+    "dropAllRolesFromDatabase",
+    "grantPrivilegesToRole",
+    "revokePrivilegesFromRole",
+    "grantRolesToRole",
+    "revokeRolesFromRole",
+    "invalidateUserCache",
 };
 
 const struct command *const *command_rows(size_t *count) {
@@ -138,8 +142,9 @@ static status run(struct command_call *call, struct session *own, struct err *er
     struct running running = {.command = call->command, .generic = &generic, .db = call->db, .body = call->body};
     client_begin(client, &running);
     call->op->cancelled = &running.stop;
-    if (client->principal != NULL) call->op->user = client->principal->full_name;
     status st = check_call(call, err);
+    /* Not before: judging the call may have read the user again. */
+    if (client->principal != NULL) call->op->user = client->principal->full_name;
     if (st == ST_OK) st = run_in_scope(call, own, err);
     /* A lock that was not to be had before the deadline: the deadline is what matters. */
     if (st == ST_BUSY && call->op->deadline_ns != 0 && err->code == CODE_LockBusy) {
@@ -147,6 +152,7 @@ static status run(struct command_call *call, struct session *own, struct err *er
         if (op_check(call->op, &late) == ST_TIMEOUT) *err = late, st = ST_TIMEOUT;
     }
     call->op->cancelled = NULL;
+    call->op->user = SLICE_NONE;
     client_end(client);
     if (st == ST_INTERRUPTED && running.stop_code != 0) err->code = running.stop_code;
     call->generic = NULL;

@@ -70,7 +70,10 @@ enum command_access {
     ACCESS_BY_WRITE = 1u << 1, /* readWrite */
     ACCESS_BY_DB_ADMIN = 1u << 2,
     ACCESS_BY_USER_ADMIN = 1u << 3,
+    ACCESS_BY_MONITOR = 1u << 4, /* clusterMonitor: looks at the server; whatever the database */
+    ACCESS_BY_CLUSTER = 1u << 5, /* hostManager: acts on the server */
     ACCESS_READERS = ACCESS_BY_READ | ACCESS_BY_WRITE,
+    ACCESS_ON_DATABASE = ACCESS_BY_READ | ACCESS_BY_WRITE | ACCESS_BY_DB_ADMIN | ACCESS_BY_USER_ADMIN, /* any of them */
     ACCESS_KEEPERS = ACCESS_BY_WRITE | ACCESS_BY_DB_ADMIN,
     ACCESS_ANYBODY = 1u << 8,   /* logged in or not: hello, saslStart, ... */
     ACCESS_LOGGED_IN = 1u << 9, /* whoever is logged in, when somebody must be */

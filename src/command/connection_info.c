@@ -23,7 +23,7 @@ static status run_uri(struct command_call *call, struct err *err) {
 const struct command command_get_cmd_line_opts = {.name = "getCmdLineOpts",
                                                   .flags = COMMAND_ADMIN_ONLY,
                                                   .run = run_options,
-                                                  .access = ACCESS_LOGGED_IN,
+                                                  .access = ACCESS_BY_MONITOR,
                                                   .help = "The command line of the server."};
 const struct command command_whatsmyuri = {.name = "whatsmyuri",
                                            .flags = COMMAND_NO_SESSION,

@@ -71,6 +71,10 @@ static status run(struct command_call *call, struct err *err) {
     struct biter it = biter_of(cmd.command);
     struct belem first;
     if (!biter_next(&it, &first)) return RAISE_CODE(err, CODE_FailedToParse, "explain needs the command to explain");
+    struct command_call inner = *call;
+    inner.body = cmd.command;
+    inner.command = command_find_by_name(first.name, NULL);
+    if (inner.command != NULL) TRY(command_authorize(&inner, inner.command->access, call->db, err));
     static const char *const reads[] = {"find", "count", "distinct"}, *const writes[] = {"update", "delete"};
     status st = ST_NOT_FOUND;
     for (size_t i = 0; i < 3; i++) {

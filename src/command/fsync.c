@@ -64,10 +64,12 @@ static status run_compact(struct command_call *call, struct err *err) {
 const struct command command_fsync = {.name = "fsync",
                                       .flags = COMMAND_ADMIN_ONLY,
                                       .run = run_fsync,
+                                      .access = ACCESS_BY_CLUSTER,
                                       .help = "Makes everything that was written durable."};
 const struct command command_fsync_unlock = {.name = "fsyncUnlock",
                                              .flags = COMMAND_ADMIN_ONLY,
                                              .run = run_unlock,
+                                             .access = ACCESS_BY_CLUSTER,
                                              .help = "There is no lock to release."};
 const struct command command_compact = {.name = "compact",
                                         .flags = COMMAND_WRITES,

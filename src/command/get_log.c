@@ -83,5 +83,5 @@ static status run(struct command_call *call, struct err *err) {
 const struct command command_get_log = {.name = "getLog",
                                         .flags = COMMAND_ADMIN_ONLY,
                                         .run = run,
-                                        .access = ACCESS_LOGGED_IN,
+                                        .access = ACCESS_BY_MONITOR,
                                         .help = "The last lines of the log."};

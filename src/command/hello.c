@@ -3,6 +3,7 @@
  *
  * The `client` document of a connection's first hello tells who is there; currentOp shows it. */
 #include "base/codes.h"
+#include "command/auth.h"
 #include "command/fields.h"
 #include "command/replica_set.h"
 #include "command/requests.h"
@@ -149,7 +150,7 @@ static status run(struct command_call *call, struct err *err) {
     append_limits(call);
     if (info != NULL) append_compression(call->reply, cmd.compression, info);
     service_info_unref(info, db_mem(call->env->db));
-    return ST_OK;
+    return auth_hello(call, err);
 }
 
 const struct command command_hello = {.name = "hello",

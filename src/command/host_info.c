@@ -42,5 +42,5 @@ static status run(struct command_call *call, struct err *err) {
 
 const struct command command_host_info = {.name = "hostInfo",
                                           .run = run,
-                                          .access = ACCESS_LOGGED_IN,
+                                          .access = ACCESS_BY_MONITOR,
                                           .help = "The machine and its operating system."};

@@ -1,13 +1,16 @@
 /* The listCollections command. */
 #include "base/codes.h"
+#include "command/auth.h"
 #include "command/fields.h"
 #include "command/requests.h"
 #include "doc/db.h"
 #include "eval/match.h"
 
+#define LISTS (ACCESS_READERS | ACCESS_BY_DB_ADMIN)
+
 struct list_collections {
     struct bdoc filter, cursor;
-    bool name_only;
+    bool name_only, authorized;
 };
 
 static const struct field fields[] = {
@@ -15,13 +18,14 @@ static const struct field fields[] = {
     {"filter", FIELD_DOCUMENT, offsetof(struct list_collections, filter), 0},
     {"cursor", FIELD_DOCUMENT, offsetof(struct list_collections, cursor), 0},
     {"nameOnly", FIELD_BOOL, offsetof(struct list_collections, name_only), 0},
-    {"authorizedCollections", FIELD_IGNORED, 0, 0},
+    {"authorizedCollections", FIELD_BOOL, offsetof(struct list_collections, authorized), 0},
 };
 
 struct visit_ctx {
     struct command_call *call;
     struct matcher matcher;
     bool name_only;
+    bool sees_none; /* a user without a role that reads here asked for what it may see */
     struct buf row;
     struct client_cursor *cursor;
 };
@@ -60,6 +64,7 @@ static void append_row(struct visit_ctx *v, struct collection *c) {
 static status visit(void *ctx, struct collection *c, struct err *err) {
     struct visit_ctx *v = ctx;
     bool matches = false;
+    if (v->sees_none) return ST_OK;
     append_row(v, c);
     if (v->row.failed) return RAISE(err, ST_NOMEM, "no memory to list collections");
     TRY(match_doc(&v->matcher, bdoc_of(v->row.p), &matches, err));
@@ -76,6 +81,9 @@ static status run(struct command_call *call, struct err *err) {
     status st = ST_OK;
     TRY(fields_parse("listCollections", call->body, fields, sizeof(fields) / sizeof(fields[0]), true, &cmd, err));
     TRY(list_cursor_parse(cmd.cursor, &batch_size, err));
+    /* Names of what one may see are for everybody. */
+    if (cmd.name_only && cmd.authorized) v.sees_none = !auth_may(call, LISTS, call->db);
+    else TRY(command_authorize(call, LISTS, call->db, err));
     struct ns ns = {call->db, SLICE_LIT("$cmd.listCollections")};
     v.name_only = cmd.name_only;
     buf_init(&v.row, call->op->mem);
@@ -97,5 +105,5 @@ out:
 const struct command command_list_collections = {.name = "listCollections",
                                                  .flags = COMMAND_API_V1,
                                                  .run = run,
-                                                 .access = ACCESS_READERS | ACCESS_BY_DB_ADMIN,
+                                                 .access = ACCESS_ASKS,
                                                  .help = "Lists the collections of the database."};

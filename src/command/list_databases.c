@@ -1,4 +1,6 @@
 /* The listDatabases command: a database is there when it has a collection. */
+#include "base/codes.h"
+#include "command/auth.h"
 #include "command/fields.h"
 #include "command/requests.h"
 #include "eval/match.h"
@@ -7,13 +9,14 @@
 struct list_databases {
     struct bdoc filter;
     bool name_only;
+    struct bval authorized; /* false: all or a refusal */
 };
 
 static const struct field fields[] = {
     {"listDatabases", FIELD_IGNORED, 0, FIELD_REQUIRED},
     {"nameOnly", FIELD_BOOL, offsetof(struct list_databases, name_only), 0},
     {"filter", FIELD_DOCUMENT, offsetof(struct list_databases, filter), 0},
-    {"authorizedDatabases", FIELD_IGNORED, 0, 0},
+    {"authorizedDatabases", FIELD_VALUE, offsetof(struct list_databases, authorized), 0},
 };
 
 struct visit_ctx {
@@ -23,7 +26,8 @@ struct visit_ctx {
     struct matcher matcher;
     struct buf row;
     bool name_only;
-    char name[64]; /* of the database being added up; names have at most 63 bytes */
+    const struct command_call *filter_for; /* only what this caller may see; NULL: all */
+    char name[64];                         /* of the database being added up; names have at most 63 bytes */
     int64_t bytes, total;
 };
 
@@ -32,6 +36,10 @@ static status append_row(struct visit_ctx *v, struct err *err) {
     struct bbuild row;
     bool matches = false;
     if (v->name[0] == '\0') return ST_OK;
+    if (v->filter_for != NULL && !auth_may(v->filter_for, ACCESS_ON_DATABASE, slice_str(v->name))) {
+        v->bytes = 0;
+        return ST_OK;
+    }
     buf_clear(&v->row);
     bbuild_begin(&row, &v->row);
     bbuild_str(&row, "name", v->name);
@@ -64,10 +72,26 @@ static status visit(void *ctx, struct collection *c, struct err *err) {
     return ST_OK;
 }
 
+/* All databases are listed to whoever looks after the server or has a role on every database; others see those that they have a role on, unless they ask for all. */
+static status find_filter(const struct command_call *call, struct bval authorized, const struct command_call **out,
+                          struct err *err) {
+    bool sees_all = auth_may(call, ACCESS_BY_MONITOR, SLICE_LIT("admin")) || auth_may(call, ACCESS_ON_DATABASE, SLICE_LIT("*"));
+    bool is_given = !bval_is_nullish(authorized);
+    if (is_given && authorized.type != B_BOOL && !bval_is_number(authorized))
+        return RAISE_CODE(err, CODE_TypeMismatch,
+                          "BSON field 'listDatabases.authorizedDatabases' is the wrong type '%s', expected types "
+                          "'[bool, long, int, decimal, double]'",
+                          btype_name(authorized.type));
+    if (is_given && !bval_truthy(authorized) && !sees_all) return auth_refuse(call, call->db, err);
+    *out = sees_all && !(is_given && bval_truthy(authorized)) ? NULL : call;
+    return ST_OK;
+}
+
 static status run(struct command_call *call, struct err *err) {
     struct list_databases cmd = {.filter = bdoc_empty};
     struct visit_ctx v = {.op = call->op};
     TRY(fields_parse("listDatabases", call->body, fields, sizeof(fields) / sizeof(fields[0]), true, &cmd, err));
+    TRY(find_filter(call, cmd.authorized, &v.filter_for, err));
     TRY(match_compile(call->op->mem, &call->op->arena, cmd.filter, &v.matcher, err));
     v.name_only = cmd.name_only;
     buf_init(&v.row, call->op->mem);

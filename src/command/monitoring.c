@@ -68,11 +68,11 @@ static status run_rw_concern(struct command_call *call, struct err *err) {
 const struct command command_top = {.name = "top",
                                     .flags = COMMAND_ADMIN_ONLY,
                                     .run = run_top,
-                                    .access = ACCESS_LOGGED_IN,
+                                    .access = ACCESS_BY_MONITOR,
                                     .help = "Time spent by collection: not measured."};
 const struct command command_conn_pool_stats = {.name = "connPoolStats",
                                                 .run = run_pool,
-                                                .access = ACCESS_LOGGED_IN,
+                                                .access = ACCESS_BY_MONITOR,
                                                 .help = "Connections to other servers: none."};
 const struct command command_features = {.name = "features",
                                          .run = run_features,

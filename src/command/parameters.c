@@ -144,9 +144,10 @@ static status run_set(struct command_call *call, struct err *err) {
 const struct command command_get_parameter = {.name = "getParameter",
                                               .flags = COMMAND_ADMIN_ONLY,
                                               .run = run_get,
-                                              .access = ACCESS_LOGGED_IN,
+                                              .access = ACCESS_BY_MONITOR,
                                               .help = "Settings of the server."};
 const struct command command_set_parameter = {.name = "setParameter",
                                               .flags = COMMAND_ADMIN_ONLY,
                                               .run = run_set,
+                                              .access = ACCESS_BY_CLUSTER,
                                               .help = "Changes settings of the server."};

@@ -176,5 +176,5 @@ static status run(struct command_call *call, struct err *err) {
 
 const struct command command_server_status = {.name = "serverStatus",
                                               .run = run,
-                                              .access = ACCESS_LOGGED_IN,
+                                              .access = ACCESS_BY_MONITOR,
                                               .help = "What the server does and has done."};

@@ -33,7 +33,9 @@ status ns_check(struct ns ns, bool for_write, struct err *err) {
     int db_len = (int) (ns.db.len < 300 ? ns.db.len : 300), coll_len = (int) (ns.coll.len < 300 ? ns.coll.len : 300);
     const char *db = ns.db.len != 0 ? (const char *) ns.db.p : "",
                *coll = ns.coll.len != 0 ? (const char *) ns.coll.p : "";
-    if (ns.db.len == 0 || ns.db.len > DB_NAME_LEN_MAX || has_forbidden(ns.db))
+    bool is_external =
+        !for_write && slice_equal(ns.db, SLICE_LIT("$external")); /* of users with certificates; never written to */
+    if (ns.db.len == 0 || ns.db.len > DB_NAME_LEN_MAX || (has_forbidden(ns.db) && !is_external))
         return RAISE_CODE(err, CODE_InvalidNamespace, "Invalid database name: '%.*s'", db_len, db);
     if (ns.coll.len == 0 || ns.coll.p[0] == '.' || contains(ns.coll, '$') || contains(ns.coll, 0))
         return RAISE_CODE(err, CODE_InvalidNamespace, "Invalid namespace specified '%.*s.%.*s'", db_len, db, coll_len,
