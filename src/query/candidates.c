@@ -134,9 +134,7 @@ static status documents_of(struct planner *p, const struct conjunction *c, struc
     bool by_id = a->view.index == NULL;
     struct plan_node *scan = plan_node_new(p, by_id ? PLAN_ID_SCAN : PLAN_IXSCAN, NULL), *node = scan;
     const struct match_node *filter;
-    double keys, pieces;
     TRY(residue(p, c, a->top_done, &filter, err));
-    TRY(cost_access(p, a, &keys, &pieces, err));
     if (scan == NULL) return RAISE(err, ST_NOMEM, "query plan");
     scan->access = a;
     scan->backward = backward;
@@ -149,7 +147,6 @@ static status documents_of(struct planner *p, const struct conjunction *c, struc
         node->backward = backward;
         node->explode = explode;
     }
-    out->scan_cost = keys * (by_id ? COST_DOCUMENT : COST_KEY) + pieces * COST_SEEK;
     bool bare = filter == NULL && !dedups && !p->req->rechecks, covered = bare && is_covered(p, a, out->is_sorted);
     if (!by_id && !(bare && p->req->want == WANT_COUNT)) {
         node = plan_node_new(p, covered ? PLAN_COVERED : PLAN_FETCH, node);
@@ -159,11 +156,13 @@ static status documents_of(struct planner *p, const struct conjunction *c, struc
         node->dedups = dedups;
         if (!covered && a->view.is_unique && !dedups && access_is_one_key(a)) node->count = 1;
         node->backward = backward;
-        out->scan_cost += covered ? keys * 0.2 : cost_fetch(keys, dedups);
+        out->fetches = true;
     }
-    out->scan_cost += keys * cost_filter(filter);
     out->node = node;
-    out->rows = filter != NULL ? keys * predicate_selectivity(filter) : keys;
+    out->access = a;
+    out->filter = filter;
+    out->is_covered = covered;
+    out->dedups = dedups;
     out->bounded_count = a->bounded_count;
     return ST_OK;
 }
@@ -183,6 +182,7 @@ static status add_access(struct planner *p, const struct conjunction *c, struct 
     if (!hint->is_set && !a->has_leading && !cand.is_sorted) return ST_OK;
     if (!hint->is_set && a->view.is_sparse && !a->is_present) return ST_OK;
     TRY(documents_of(p, c, a, backward, explode, &cand, err));
+    cand.streams = explode > 0;
     return add(p, out, &cand, err);
 }
 
@@ -206,6 +206,34 @@ static status add_index(struct planner *p, const struct conjunction *c, const st
     if (anchors > 0) unbounded.predicate_count = 0;
     TRY(access_make(&p->maker, &view, &unbounded, bounds_of, UINT32_MAX, &a, err));
     return add_access(p, c, a, hint, out, err);
+}
+
+/* --- weighing --- */
+
+/* The ways through one index cost what the tree's counts say. */
+static status weigh(struct planner *p, struct candidates *cs, struct err *err) {
+    for (uint32_t i = 0; i < cs->count; i++) {
+        struct candidate *c = &cs->at[i];
+        double keys, pieces;
+        if (c->access == NULL) continue;
+        TRY(cost_access(p, c->access, &keys, &pieces, err));
+        c->scan_cost = keys * (c->access->view.index == NULL ? COST_DOCUMENT : COST_KEY) + pieces * COST_SEEK;
+        if (c->fetches) c->scan_cost += c->is_covered ? keys * 0.2 : cost_fetch(keys, c->dedups);
+        c->scan_cost += keys * cost_filter(c->filter);
+        c->rows = c->filter != NULL ? keys * predicate_selectivity(c->filter) : keys;
+    }
+    return ST_OK;
+}
+
+/* Of n rows that are wanted of r in the range, the only way that gives the order and leaves nothing to check costs at most 1.15 min(n, r) + 2 (a key and a
+ * fetch each, one seek); a scan of all and a sort costs at least 100 + 0.4 r. So up to 130 rows the counts need not be asked. */
+enum { ROWS_SURE = 128 };
+
+static bool is_sure(const struct planner *p, const struct candidates *cs) {
+    if (cs->count != 1 || p->sort == NULL || p->need == 0 || p->need > ROWS_SURE) return false;
+    const struct candidate *c = &cs->at[0];
+    return c->is_sorted && c->access != NULL && c->access->view.index != NULL && c->access->scan->is_contiguous &&
+        c->filter == NULL && !c->dedups && !c->streams && !slice_equal(p->sort->fields[0].path.text, SLICE_LIT("_id"));
 }
 
 /* --- scan of all --- */
@@ -351,17 +379,20 @@ status candidates_find(struct planner *p, const struct conjunction *c, const str
     struct predicate_bounds *bounds_of;
     TRY(predicate_bounds_all(p, c, &bounds_of, err));
     if (hint->is_set && hint->is_natural) return add_collscan(p, c, hint, out, err);
-    if (hint->is_set) return add_index(p, c, bounds_of, hint->index, hint, out, err);
+    if (hint->is_set) {
+        TRY(add_index(p, c, bounds_of, hint->index, hint, out, err));
+        return weigh(p, out, err);
+    }
     bool by_id = false;
     for (uint32_t i = 0; i < c->predicate_count; i++)
         by_id = by_id || slice_equal(c->predicates[i].path, SLICE_LIT("_id"));
     if (by_id) TRY(add_index(p, c, bounds_of, NULL, hint, out, err));
     if (by_id && p->depth == 0 && p->q->id.type != B_MISSING && out->count > 0)
-        return ST_OK; /* nothing beats one lookup */
+        return weigh(p, out, err); /* nothing beats one lookup */
     if (!by_id) {
         bool found;
         TRY(add_one_key(p, c, bounds_of, hint, out, &found, err));
-        if (found) return ST_OK;
+        if (found) return weigh(p, out, err);
     }
     for (uint32_t i = 0; i < p->c->index_count; i++) {
         if (may_use(c, p->sort, &p->c->indexes[i])) TRY(add_index(p, c, bounds_of, &p->c->indexes[i], hint, out, err));
@@ -371,5 +402,7 @@ status candidates_find(struct planner *p, const struct conjunction *c, const str
         if (c->tops[i]->op == MATCH_OR && c->tops[i]->child_count <= BRANCHES_MAX)
             TRY(add_union(p, c, c->tops[i], out, err));
     }
+    if (is_sure(p, out)) return ST_OK;
+    TRY(weigh(p, out, err));
     return add_collscan(p, c, hint, out, err);
 }

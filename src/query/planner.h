@@ -20,7 +20,9 @@ struct planner {
 /* A way in: a tree that gives documents (or index rows for a count), before sort, skip, limit and projection. */
 struct candidate {
     struct plan_node *node;
-    bool is_sorted;
+    const struct access *access; /* NULL: no single one, and weighed when it was found */
+    const struct match_node *filter;
+    bool is_sorted, is_covered, fetches, dedups, streams;
     double scan_cost; /* of all rows */
     double rows;      /* that it gives */
     double cost;      /* with sort and limit */

@@ -131,7 +131,7 @@ static void find_cover(struct lsm_cursor *c, struct slice key) {
 }
 
 /* Whether a committed version of `key` with this sequence is under a range delete that the cursor sees. */
-static bool is_covered(struct lsm_cursor *c, struct slice key, uint64_t seq) {
+static bool find_covered(struct lsm_cursor *c, struct slice key, uint64_t seq) {
     if (c->limit > 0 && c->t->buffer != NULL && write_buffer_covers(c->t->buffer, key, c->limit, NULL, NULL))
         return true;
     if (!c->has_cover) return false;
@@ -139,6 +139,9 @@ static bool is_covered(struct lsm_cursor *c, struct slice key, uint64_t seq) {
         (c->cover_from.len != 0 && slice_compare(key, c->cover_from) < 0))
         find_cover(c, key);
     return seq < c->cover;
+}
+static inline bool is_covered(struct lsm_cursor *c, struct slice key, uint64_t seq) {
+    return (c->has_cover || c->t->buffer != NULL) && find_covered(c, key, seq);
 }
 
 /* --- settling on a visible key --- */

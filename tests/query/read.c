@@ -226,6 +226,27 @@ Test(read, counts_and_distinct_values_come_from_an_index_alone) {
     doc_close(&t);
 }
 
+Test(read, one_key_of_a_unique_index_is_found_whatever_is_asked_of_it) {
+    struct doc_db t = open_with("{'key': {'a': -1, 'b': 1}, 'unique': true}",
+                                "{'0': {'_id': 1, 'a': 'x', 'b': 5}, '1': {'_id': 2, 'a': 'x', 'b': [6, 7]}, '2': {'_id': 3, 'a': "
+                                "'x'}, '3': {'_id': 4, 'a': 2.0, 'b': 5, 'c': 1}, '4': {'_id': 5}}");
+    cr_assert_str_eq(find_text(&t, "{'a': 'x', 'b': 5}", NULL), "{'_id':1, 'a':'x', 'b':5}");
+    cr_assert_str_eq(find_text(&t, "{'a': 2, 'b': 5, 'c': 2}", NULL), "");
+    cr_assert_str_eq(find_text(&t, "{'b': 5, 'a': 2}", "{'sort': {'c': 1}, 'limit': 3}"), "{'_id':4, 'a':2.0, 'b':5, 'c':1}");
+    cr_assert_str_eq(find_text(&t, "{'a': 2, 'b': 5}", "{'skip': 1}"), "");
+    cr_assert_str_eq(find_text(&t, "{'a': 'x', 'b': 7}", "{'projection': {'_id': 1}}"), "{'_id':2}");
+    cr_assert_str_eq(find_text(&t, "{'a': 'x', 'b': 8}", NULL), "");
+    cr_assert_str_eq(find_text(&t, "{'a': 'x', 'b': null}", "{'projection': {'_id': 1}}"), "{'_id':3}");
+    cr_assert_str_eq(find_text(&t, "{'a': null, 'b': null}", NULL), "{'_id':5}");
+    cr_assert_str_eq(find_text(&t, "{'a': 'x', 'b': {'$in': [5, 7]}}", "{'projection': {'_id': 1}, 'sort': {'_id': 1}}"),
+                     "{'_id':1} {'_id':2}");
+    cr_assert_eq(count_of(&t, "{'a': 'x', 'b': 6}"), 1);
+    cr_assert_eq(count_of(&t, "{'a': 'x', 'b': 9}"), 0);
+    cr_assert_str_eq(explained(&t, EXPLAIN_FIND, "{'a': 'x', 'b': 5}", NULL, "executionStats.totalKeysExamined"), "1");
+    cr_assert_str_eq(explained(&t, EXPLAIN_FIND, "{'a': 'x', 'b': 5}", NULL, "executionStats.totalDocsExamined"), "1");
+    doc_close(&t);
+}
+
 Test(read, a_sort_over_its_memory_limit_names_the_way_out) {
     struct doc_db t = open_with(NULL, "{'0': {'_id': 1, 'a': 3}, '1': {'_id': 2, 'a': 2}, '2': {'_id': 3, 'a': 1}}");
     struct find_request req = request("{}", "{'sort': {'a': 1}}");
