@@ -14,7 +14,7 @@ static void check_applied(struct bdoc before, struct bdoc after, bool changed) {
 }
 
 static void try_update(const struct update *u, struct arena *arena, struct bdoc doc) {
-    struct update_env env = {12345, 67890};
+    struct update_env env = {.now_ms = 12345, .timestamp = 67890};
     struct arena scratch;
     struct buf out;
     struct bdoc result;

@@ -31,7 +31,6 @@ status field_read(const char *where, const struct field *row, struct bval v, voi
     void *at = (char *) target + row->offset;
     switch (row->kind) {
     case FIELD_DOCUMENT:
-        if (v.type == B_NULL) return ST_OK;
         if (v.type != B_DOCUMENT) return wrong_type(where, row, v, "type 'object'", err);
         *(struct bdoc *) at = bval_doc(v);
         return ST_OK;
@@ -72,6 +71,13 @@ status field_read(const char *where, const struct field *row, struct bval v, voi
     return ST_OK;
 }
 
+/* null and undefined stand for a field of a known type that is not there, as MongoDB has it. */
+static bool is_absent(const struct field *row, struct bval v) {
+    if (v.type != B_NULL && v.type != B_UNDEFINED) return false;
+    return row->kind != FIELD_VALUE && row->kind != FIELD_NAME && row->kind != FIELD_NAMESPACE &&
+        row->kind != FIELD_IGNORED;
+}
+
 status fields_parse(const char *where, struct bdoc body, const struct field *rows, size_t row_count, bool generic,
                     void *target, struct err *err) {
     uint64_t seen = 0; /* a bit per row: tables have fewer than 64 */
@@ -85,6 +91,7 @@ status fields_parse(const char *where, struct bdoc body, const struct field *row
             return RAISE_CODE(err, 40415, "BSON field '%s.%.*s' is an unknown field.", where, (int) e.name.len,
                               (const char *) e.name.p);
         }
+        if (is_absent(&rows[i], e.value)) continue;
         if ((seen >> i & 1) != 0)
             return RAISE_CODE(err, 40413, "BSON field '%s.%s' is a duplicate field", where, rows[i].name);
         seen |= (uint64_t) 1 << i;

@@ -6,7 +6,7 @@
 #include "bson/value.h"
 
 enum field_kind {
-    FIELD_DOCUMENT, /* struct bdoc; null counts as absent */
+    FIELD_DOCUMENT, /* struct bdoc */
     FIELD_ARRAY,    /* struct bdoc */
     FIELD_STRING,   /* struct slice */
     FIELD_NAME, /* struct slice: a collection's name; 2 when it is no string, as MongoDB's writes and index commands answer */
@@ -29,7 +29,7 @@ struct field {
     unsigned flags;
 };
 
-/* Fills `target`, which the caller initialised with defaults. `where` names the document in messages: "find", "update.updates". With `generic`, the fields that any command takes (lsid, comment,
+/* null counts as absent but for names, FIELD_VALUE and FIELD_IGNORED. Fills `target`, which the caller initialised with defaults. `where` names the document in messages: "find", "update.updates". With `generic`, the fields that any command takes (lsid, comment,
  * readConcern, maxTimeMS, ...) pass. Codes: 40415 unknown field, 14 TypeMismatch, 40414 missing field, 40413 given twice, 51024 negative. */
 status fields_parse(const char *where, struct bdoc body, const struct field *rows, size_t row_count, bool generic,
                     void *target, struct err *err);

@@ -41,6 +41,7 @@ static const struct {
     {"comment", COMMENT},
     {"maxTimeMS", MAX_TIME},
     {"maxTimeMSOpOnly", IGNORED},
+    {"rawData", IGNORED},
     {"apiVersion", API_VERSION},
     {"apiStrict", API_STRICT},
     {"apiDeprecationErrors", API_DEPRECATION},

@@ -26,16 +26,11 @@ static const struct update_op *find_op(struct slice name) {
 static status check_part(const struct path *path, uint32_t i, struct err *err) {
     struct slice name = path->parts[i].name;
     if (name.p[0] != '$') return ST_OK;
-    bool is_filter = name.len >= 3 && name.p[1] == '[' && name.p[name.len - 1] == ']';
-    if (name.len == 1 || is_filter) {
-        if (i == 0)
-            return RAISE_CODE(err, CODE_BadValue, "Cannot have %s element in the first position in path '%.*s'",
-                              is_filter ? "array filter identifier (i.e. '$[<id>]')" : "positional (i.e. '$')",
-                              SLICE_ARGS(path->text));
-        return RAISE(err, ST_UNSUPPORTED, "the positional operator '%.*s' in the path '%.*s' is not supported",
-                     SLICE_ARGS(name), SLICE_ARGS(path->text));
-    }
-    return ST_OK;
+    enum positional kind = update_part_kind(name);
+    if (kind == PART_NAME || i != 0) return ST_OK;
+    return RAISE_CODE(err, CODE_BadValue, "Cannot have %s element in the first position in path '%.*s'",
+                      kind != PART_MATCHED ? "array filter identifier (i.e. '$[<id>]')" : "positional (i.e. '$')",
+                      SLICE_ARGS(path->text));
 }
 
 static status check_path(const struct path *path, struct err *err) {
@@ -50,6 +45,12 @@ static status check_path(const struct path *path, struct err *err) {
     return ST_OK;
 }
 
+static status check_rename_path(const struct path *path, const char *which, struct err *err) {
+    if (update_path_fixed(path) == path->part_count) return ST_OK;
+    return RAISE_CODE(err, CODE_BadValue, "The %s field for $rename may not be dynamic: %.*s", which,
+                      SLICE_ARGS(path->text));
+}
+
 static status parse_leaf(struct update_parse *ps, const struct update_op *op, struct belem field) {
     struct update_leaf *leaf = &ps->leaves[ps->leaf_count++];
     leaf->op = op;
@@ -58,6 +59,8 @@ static status parse_leaf(struct update_parse *ps, const struct update_op *op, st
     TRY(op->parse(ps, field, leaf));
     if (leaf->source.part_count == 0) return ST_OK;
     TRY(check_path(&leaf->path, ps->err));
+    TRY(check_rename_path(&leaf->source, "source", ps->err));
+    TRY(check_rename_path(&leaf->path, "destination", ps->err));
     ps->leaves[ps->leaf_count++] = (struct update_leaf){.op = &update_rename_source, .path = leaf->source};
     return ST_OK;
 }
@@ -127,7 +130,8 @@ static status finish_operators(struct update_parse *ps, struct update *u) {
     if (u->paths == NULL || u->renames == NULL) return no_memory(ps->err);
     for (uint32_t i = 0; i < u->leaf_count; i++) {
         const struct update_leaf *leaf = &u->leaves[i];
-        u->paths[i] = leaf->path;
+        u->paths[i] = update_path_prefix(&leaf->path, update_path_fixed(&leaf->path));
+        if (u->paths[i].part_count != leaf->path.part_count) u->is_positional = true;
         if (leaf->source.part_count != 0) u->renames[u->rename_count++] = leaf;
         if (slice_equal(leaf->path.parts[0].name, SLICE_LIT("_id"))) u->touches_id = true;
     }
@@ -151,6 +155,7 @@ static status compile_operators(const struct mem *mem, struct arena *arena, stru
     if (ps.leaves == NULL) return no_memory(err);
     while (st == ST_OK && biter_next(&it, &e)) st = parse_operator(&ps, e);
     if (st == ST_OK) st = finish_operators(&ps, u);
+    if (st == ST_OK) st = update_filters_check(u, doc, err);
     if (st != ST_OK) release_leaves(ps.leaves, ps.leaf_count);
     return st;
 }
@@ -171,6 +176,11 @@ static status check_replacement(struct bdoc doc, struct err *err) {
 
 status update_compile(const struct mem *mem, struct arena *arena, struct bdoc doc, struct update **out,
                       struct err *err) {
+    return update_compile_with(mem, arena, doc, (struct bdoc){NULL, 0}, out, err);
+}
+
+status update_compile_with(const struct mem *mem, struct arena *arena, struct bdoc doc, struct bdoc array_filters,
+                           struct update **out, struct err *err) {
     struct biter it = biter_of(doc);
     struct belem e;
     struct update *u = arena_new(arena, struct update);
@@ -178,13 +188,19 @@ status update_compile(const struct mem *mem, struct arena *arena, struct bdoc do
     u->mem = mem;
     u->kind = biter_next(&it, &e) && e.name.len != 0 && e.name.p[0] == '$' ? UPDATE_OPERATORS : UPDATE_REPLACEMENT;
     u->replacement = doc;
-    TRY(u->kind == UPDATE_OPERATORS ? compile_operators(mem, arena, doc, u, err) : check_replacement(doc, err));
-    *out = u;
-    return ST_OK;
+    status st = update_filters_parse(u, arena, array_filters, err);
+    if (st == ST_OK && u->kind == UPDATE_OPERATORS) st = compile_operators(mem, arena, doc, u, err);
+    else if (st == ST_OK) st = check_replacement(doc, err);
+    if (st == ST_OK && u->kind == UPDATE_REPLACEMENT) st = update_filters_check(u, doc, err);
+    if (st == ST_OK) *out = u;
+    else update_filters_release(u);
+    return st;
 }
 
 void update_release(struct update *u) {
-    if (u != NULL) release_leaves(u->leaves, u->leaf_count);
+    if (u == NULL) return;
+    release_leaves(u->leaves, u->leaf_count);
+    update_filters_release(u);
 }
 
 enum update_kind update_kind_of(const struct update *u) { return u->kind; }
@@ -268,7 +284,9 @@ static status apply_to(struct apply *ap, const struct update *u, enum outcome *o
     size_t start = ap->out->len;
     if (u->kind == UPDATE_REPLACEMENT) return replace(ap, u, outcome);
     TRY(check_renames(ap, u));
-    TRY(update_merge(ap, &u->root, ap->original, outcome));
+    struct path_node expanded;
+    if (u->is_positional) TRY(update_expand(ap, u, &expanded));
+    TRY(update_merge(ap, u->is_positional ? &expanded : &u->root, ap->original, outcome));
     return *outcome == WRITTEN && u->touches_id ? check_id(ap, tail_doc(ap->out, start)) : ST_OK;
 }
 

@@ -11,16 +11,21 @@ struct update;
 struct update_env {
     int64_t now_ms;     /* for $currentDate */
     uint64_t timestamp; /* for {$currentDate: {x: {$type: "timestamp"}}} */
+    const struct matcher *query; /* what the document matched, for the positional `$`; NULL: it matches nothing */
 };
 
 enum update_kind { UPDATE_OPERATORS, UPDATE_REPLACEMENT };
 
 /* Compiles {$set: ...} or a replacement document.
  * A first field that starts with $ makes it an update, else it is a replacement. Conflicting paths:
- * CODE_ConflictingUpdateOperators (40); unknown modifier: CODE_FailedToParse (9) as MongoDB words it. Positional
- * operators and arguments that MongoDB has and elmo does not: ST_UNSUPPORTED. `doc` must outlive the result. */
+ * CODE_ConflictingUpdateOperators (40); unknown modifier: CODE_FailedToParse (9) as MongoDB words it. Arguments that
+ * MongoDB has and elmo does not: ST_UNSUPPORTED. `doc` must outlive the result. */
 status update_compile(const struct mem *mem, struct arena *arena, struct bdoc doc, struct update **out,
                       struct err *err);
+/* The same with the filters that paths like a.$[id] name: an array of documents, which must outlive the result; p NULL: none. A filter that no path
+ * names is refused (9), as is a path that names none (2). */
+status update_compile_with(const struct mem *mem, struct arena *arena, struct bdoc doc, struct bdoc array_filters,
+                           struct update **out, struct err *err);
 void update_release(struct update *u);
 enum update_kind update_kind_of(const struct update *u);
 /* The top-level-to-leaf paths that this update may change, so that indexes that do not meet them are skipped. A
@@ -29,8 +34,7 @@ const struct path *update_paths(const struct update *u, uint32_t *count, bool *a
 
 /* Appends the new document to `out` (the buffer's end; *result points there). *changed false: the same bytes, nothing
  * appended. `_id` may not change (66 ImmutableField); a replacement keeps the old `_id`. `scratch` holds intermediate
- * values and may be reset after each document. The result obeys size and depth limits. `matched` (may be NULL): the
- * query, for positional operators later. */
+ * values and may be reset after each document. The result obeys size and depth limits. */
 status update_apply(const struct update *u, struct bdoc doc, const struct update_env *env, struct arena *scratch,
                     struct buf *out, struct bdoc *result, bool *changed, struct err *err);
 /* The document to insert for an upsert: equality fields of the query, then the update with $setOnInsert. `_id` is first

@@ -60,12 +60,21 @@ struct update_leaf {
     } bits[3];
 };
 
+struct array_filter {
+    struct slice id;
+    struct matcher matcher; /* of {id: ...}, asked by match_value */
+    bool is_used;
+};
+
 struct update {
     const struct mem *mem;
     enum update_kind kind;
     struct bdoc replacement;
     struct path_node root;
     bool touches_id;
+    bool is_positional; /* a path has a positional part: `root` is for finding collisions only */
+    uint32_t filter_count;
+    struct array_filter *filters;
     uint32_t leaf_count, rename_count;
     struct update_leaf *leaves; /* in the order of the update */
     struct path *paths;
@@ -102,6 +111,21 @@ void update_close(struct apply *ap, size_t at);
 void update_push_element(struct apply *ap, uint32_t idx, struct bval v);
 status update_check_depth(struct apply *ap, struct bval v);
 status update_check_result(struct apply *ap, size_t start);
+
+/* update_positional.c */
+enum positional { PART_NAME, PART_MATCHED, PART_ALL, PART_FILTERED };
+enum positional update_part_kind(struct slice name);
+/* How many parts stand before the first positional one. */
+uint32_t update_path_fixed(const struct path *path);
+/* Its first parts; the text and the parts are shared. */
+struct path update_path_prefix(const struct path *path, uint32_t part_count);
+/* What is compiled of filters is in `u`, also after a failure: released by update_filters_release. */
+status update_filters_parse(struct update *u, struct arena *arena, struct bdoc filters, struct err *err);
+void update_filters_release(struct update *u);
+/* Every filter is used and every identifier has one; after the leaves were parsed. */
+status update_filters_check(struct update *u, struct bdoc update, struct err *err);
+/* The tree of the update for the document at hand, in scratch memory. */
+status update_expand(struct apply *ap, const struct update *u, struct path_node *root);
 
 /* The value at the path, arrays not entered; *array (may be NULL) becomes the name of the first array met on the way,
  * *array_len its length, p NULL: none. */

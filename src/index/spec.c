@@ -181,6 +181,12 @@ static const struct spec_option {
     {"coarsestIndexedLevel", refuse_any},
 };
 
+bool index_spec_has_option(struct slice name) {
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+        if (slice_equal(name, slice_str(options[i].name))) return true;
+    return false;
+}
+
 static status take_option(struct spec_parser *p, struct belem e) {
     for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
         if (slice_equal(e.name, slice_str(options[i].name))) return options[i].take(p, options[i].name, e.value);

@@ -43,6 +43,8 @@ struct index_spec {
 /* Parses {key: {...}, name?, unique?, sparse?, weights?, default_language?, ...}. All slices point into the arena. Unknown options and
  * kinds that MongoDB has and elmo does not are refused with MongoDB's codes (CannotCreateIndex 67, InvalidIndexSpecificationOption
  * 197, ...). A missing name is made as MongoDB makes it ("a_1_b_-1"). */
+/* Is it the name of something that may stand in a specification? */
+bool index_spec_has_option(struct slice name);
 status index_spec_parse(struct arena *arena, struct bdoc document, struct index_spec *out, struct err *err);
 /* Appends the name that an index of this key gets when it has none, "a_1_b_-1", "title_text": numbers as a shell prints them. Any document will do. */
 void index_make_name(struct buf *name, struct bdoc key);

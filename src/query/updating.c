@@ -72,16 +72,15 @@ static status check_statement(const struct update_statement *s, struct err *err)
         return RAISE(err, ST_UNSUPPORTED, "an update by an aggregation pipeline is not supported");
     if (s->update.type != B_DOCUMENT)
         return RAISE_CODE(err, CODE_FailedToParse, "Update argument must be either an object or an array");
-    if (s->array_filters.p != NULL && !bdoc_is_empty(s->array_filters))
-        return RAISE(err, ST_UNSUPPORTED, "arrayFilters are not supported");
     return ST_OK;
 }
 
 static status compile(struct updating *u, const struct update_statement *s, struct err *err) {
     struct op *op = u->modify.op;
     TRY(check_statement(s, err));
-    TRY(update_compile(op->mem, &op->arena, bval_doc(s->update), &u->update, err));
+    TRY(update_compile_with(op->mem, &op->arena, bval_doc(s->update), s->array_filters, &u->update, err));
     TRY(check_kind(s, update_kind_of(u->update), err));
+    u->env.query = &u->modify.matcher;
     bool all;
     u->paths.paths = update_paths(u->update, &u->paths.count, &all);
     if (all) u->paths.paths = NULL;

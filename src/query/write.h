@@ -37,7 +37,7 @@ struct update_statement {
     struct bval update; /* document; a pipeline (array) is refused for now */
     bool multi, upsert;
     struct bval hint;
-    struct bdoc array_filters; /* refused for now */
+    struct bdoc array_filters; /* p NULL: none */
     enum { UPDATE_ANY, UPDATE_OPERATORS_ONLY, UPDATE_REPLACE_ONLY } expect;
 };
 struct update_request {

@@ -11,7 +11,7 @@
 
 #define NOW_MS 1700000000123
 #define NOW_TIMESTAMP ((UINT64_C(1700000000) << 32) | 7)
-static const struct update_env env = {NOW_MS, NOW_TIMESTAMP};
+static const struct update_env env = {.now_ms = NOW_MS, .timestamp = NOW_TIMESTAMP};
 
 /* filter, then any number of `yes: document` and `no: document`, or `error:`. */
 static void run_match(struct case_block *c) {
@@ -52,25 +52,33 @@ struct update_run {
     struct buf out;
     struct matcher query;
     bool has_query;
+    bson_t *filters, *matched; /* NULL: none */
     struct update *update;
     struct err err;
 };
 
 static status run_one_update(struct update_run *r, const bson_t *update, const bson_t *query, const bson_t *doc,
                              struct bdoc *result, bool *changed) {
-    status st = update_compile(mem_default(), &r->arena, case_doc(update), &r->update, &r->err);
+    struct bdoc filters = r->filters != NULL ? case_doc(r->filters) : (struct bdoc){0};
+    struct update_env own = env;
+    status st = update_compile_with(mem_default(), &r->arena, case_doc(update), filters, &r->update, &r->err);
+    if (st == ST_OK && r->matched != NULL) {
+        st = match_compile(mem_default(), &r->arena, case_doc(r->matched), &r->query, &r->err);
+        r->has_query = st == ST_OK;
+        own.query = &r->query;
+    }
     if (st == ST_OK && query != NULL) {
         st = match_compile(mem_default(), &r->arena, case_doc(query), &r->query, &r->err);
         r->has_query = st == ST_OK;
         *changed = true;
         if (st == ST_OK) st = update_upsert(r->update, &r->query, &env, &r->scratch, &r->out, result, &r->err);
     } else if (st == ST_OK) {
-        st = update_apply(r->update, case_doc(doc), &env, &r->scratch, &r->out, result, changed, &r->err);
+        st = update_apply(r->update, case_doc(doc), &own, &r->scratch, &r->out, result, changed, &r->err);
     }
     return st;
 }
 
-/* update and doc (or upsert: the query), then `want: document`, `same: document` when nothing changed, or `error:`. */
+/* update and doc (or upsert: the query), perhaps filters and the query that the document matched, then `want: document`, `same: document` when nothing changed, or `error:`. */
 static void run_update(struct case_block *c) {
     struct update_run r = {0};
     struct bdoc result = {0};
@@ -81,6 +89,8 @@ static void run_update(struct case_block *c) {
     bson_t *update = case_json(c, case_get(c, "update"));
     bson_t *query = case_get(c, "upsert") != NULL ? case_json(c, case_get(c, "upsert")) : NULL;
     bson_t *doc = case_get(c, "doc") != NULL ? case_json(c, case_get(c, "doc")) : bson_new();
+    if (case_get(c, "filters") != NULL) r.filters = case_json(c, case_get(c, "filters"));
+    if (case_get(c, "query") != NULL) r.matched = case_json(c, case_get(c, "query"));
     status st = run_one_update(&r, update, query, doc, &result, &changed);
     for (int i = 0; i < c->line_count; i++) {
         if (c->lines[i].key == NULL || !is_result(c->lines[i].key)) continue;
@@ -95,6 +105,8 @@ static void run_update(struct case_block *c) {
     bson_destroy(update);
     bson_destroy(doc);
     if (query != NULL) bson_destroy(query);
+    if (r.filters != NULL) bson_destroy(r.filters);
+    if (r.matched != NULL) bson_destroy(r.matched);
 }
 
 /* projection, then `doc:` and `want:` in turn, or `error:`. The text score is 1.5. */
@@ -218,6 +230,7 @@ CASES(update_paths, run_update)
 CASES(update_refused, run_update)
 CASES(update_replace, run_update)
 CASES(update_upsert, run_update)
+CASES(update_positional, run_update)
 CASES(project, run_project)
 CASES(project_refused, run_project)
 CASES(sort_key, run_sort)

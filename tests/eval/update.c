@@ -11,7 +11,7 @@
 #include "support/mem_fail.h"
 #include "support/random_bson.h"
 
-static const struct update_env env = {1700000000123, 77};
+static const struct update_env env = {.now_ms = 1700000000123, .timestamp = 77};
 static struct arena arena, scratch;
 static struct buf text, out;
 
