@@ -286,16 +286,17 @@ class Set(unittest.TestCase):
     def test_retried_writes_happen_once(self):
         c = self.db.c
         c.insert_one({"_id": 1, "n": 0})
-        lsid = {"id": Binary(os.urandom(16), 4)}
-        command = {"update": "c", "updates": [{"q": {"_id": 1}, "u": {"$inc": {"n": 1}}}], "lsid": lsid, "txnNumber": Int64(1)}
-        first, again = (self.db.command(dict(command)) for _ in range(2))
-        self.assertEqual((first["n"], first["nModified"], again["n"], again["nModified"]), (1, 1, 1, 1))
-        self.assertEqual(c.find_one()["n"], 1)
-        self.db.command(dict(command, txnNumber=Int64(2)))
-        self.assertEqual(c.find_one()["n"], 2)
-        with self.assertRaises(OperationFailure) as caught:
-            self.db.command(dict(command))
-        self.assertEqual(caught.exception.code, 225)
+        with self.client.start_session() as session:  # of the driver's pool: its own numbers stay far below these
+            number = 2**40
+            command = {"update": "c", "updates": [{"q": {"_id": 1}, "u": {"$inc": {"n": 1}}}], "txnNumber": Int64(number)}
+            first, again = (self.db.command(dict(command), session=session) for _ in range(2))
+            self.assertEqual((first["n"], first["nModified"], again["n"], again["nModified"]), (1, 1, 1, 1))
+            self.assertEqual(c.find_one()["n"], 1)
+            self.db.command(dict(command, txnNumber=Int64(number + 1)), session=session)
+            self.assertEqual(c.find_one()["n"], 2)
+            with self.assertRaises(OperationFailure) as caught:
+                self.db.command(dict(command), session=session)
+            self.assertEqual(caught.exception.code, 225)
 
 
 class Auth(unittest.TestCase):

@@ -2,7 +2,7 @@
 #include <mongoc/mongoc.h>
 
 #include "bench.h"
-#include "server/server.h"
+#include "server.h"
 
 struct connection {
     mongoc_client_t *client;

@@ -2,7 +2,7 @@
 #include <libpq-fe.h>
 
 #include "bench.h"
-#include "server/server.h"
+#include "server.h"
 
 static PGresult *must(PGconn *c, PGresult *r, ExecStatusType wanted, const char *what) {
     if (PQresultStatus(r) != wanted) bench_fail(what, PQerrorMessage(c));

@@ -1,5 +1,5 @@
 /* server PEER WHERE DOCUMENTS CONNECTIONS SECONDS: loads, then runs each kind of request from CONNECTIONS threads for SECONDS and prints rows as bench.h says. */
-#include "server/server.h"
+#include "server.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
