@@ -79,7 +79,7 @@ class Interactive(unittest.TestCase):
         def said(line, wanted):
             got = t.do(line)
             self.assertNotRegex(got, TROUBLE, line)
-            self.assertRegex(got, wanted, line)
+            self.assertTrue(re.search(wanted, got), (line, wanted, got))
             return got
 
         said("db.dropDatabase()", "ok: 1")
@@ -95,7 +95,7 @@ class Interactive(unittest.TestCase):
         said("db.c.find({a: 3}).explain('executionStats')", "IXSCAN")
         said("db.c.explain().find({a: 3})", "IXSCAN")
         said("db.c.explain('executionStats').count({a: 3})", "COUNT")
-        said("db.stats()", r"collections: 1")
+        said("db.stats()", r"collections: Long\('1'\)")
         said("db.c.stats().count", r"50")
         said("db.c.countDocuments({a: 3})", r"10")
         said("db.c.aggregate([{$group: {_id: '$a', n: {$sum: 1}}}, {$sort: {_id: 1}}])", r"\{ _id: 4, n: 10 \}")
@@ -131,7 +131,7 @@ class Interactive(unittest.TestCase):
                              ("db.c.countDocuments()", "2"), ("rs.status().myState", "1"), ("rs.conf().members.length", "1")]:
             got = t.do(line)
             self.assertNotRegex(got, TROUBLE, line)
-            self.assertRegex(got, wanted, line)
+            self.assertTrue(re.search(wanted, got), (line, wanted, got))
         self.assertEqual(t.end(), 0)
 
 
