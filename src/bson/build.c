@@ -110,6 +110,11 @@ void bbuild_bool(struct bbuild *b, const char *name, bool v) {
     append_value(b, B_BOOL, slice_str(name), &byte, 1);
 }
 
+void bbuild_whole(struct bbuild *b, const char *name, int64_t v) {
+    if (v >= INT32_MIN && v <= INT32_MAX) bbuild_int32(b, name, (int32_t) v);
+    else bbuild_int64(b, name, v);
+}
+
 void bbuild_str(struct bbuild *b, const char *name, const char *v) { bbuild_slice(b, name, slice_str(v)); }
 
 void bbuild_slice(struct bbuild *b, const char *name, struct slice v) {

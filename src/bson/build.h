@@ -39,6 +39,7 @@ void bbuild_number(struct bbuild *b, struct slice name, struct bnum n);
 
 /* Convenience for replies; names are C strings. */
 void bbuild_int32(struct bbuild *b, const char *name, int32_t v);
+void bbuild_whole(struct bbuild *b, const char *name, int64_t v); /* an int32 when it fits */
 void bbuild_int64(struct bbuild *b, const char *name, int64_t v);
 void bbuild_double(struct bbuild *b, const char *name, double v);
 void bbuild_bool(struct bbuild *b, const char *name, bool v);

@@ -56,6 +56,13 @@ static status explain_write(struct command_call *call, struct bdoc inner, struct
             return RAISE_CODE(err, CODE_InvalidLength, "explained write batches must be of size 1");
         return update_explain(call->op, &req.ns, &req.statements[0], v, call->reply, err);
     }
+    if (!slice_equal(name, SLICE_LIT("delete"))) {
+        struct find_and_modify_request req;
+        struct slice collection;
+        TRY(find_and_modify_parse(inner, true, &collection, &req, err));
+        TRY(command_ns(call, collection, true, &req.ns, err));
+        return find_and_modify_explain(call->op, &req, v, call->reply, err);
+    }
     struct delete_request req;
     TRY(delete_command_parse(call, inner, &req, err));
     if (req.statement_count != 1)
@@ -75,12 +82,13 @@ static status run(struct command_call *call, struct err *err) {
     inner.body = cmd.command;
     inner.command = command_find_by_name(first.name, NULL);
     if (inner.command != NULL) TRY(command_authorize(&inner, inner.command->access, call->db, err));
-    static const char *const reads[] = {"find", "count", "distinct"}, *const writes[] = {"update", "delete"};
+    static const char *const reads[] = {"find", "count", "distinct"},
+                             *const writes[] = {"update", "delete", "findAndModify", "findandmodify"};
     status st = ST_NOT_FOUND;
     for (size_t i = 0; i < 3; i++) {
         if (slice_equal(first.name, slice_str(reads[i]))) st = explain_read(call, cmd.command, first.name, v, err);
     }
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 4; i++) {
         if (slice_equal(first.name, slice_str(writes[i]))) st = explain_write(call, cmd.command, first.name, v, err);
     }
     if (st == ST_NOT_FOUND) {

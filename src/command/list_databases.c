@@ -106,7 +106,9 @@ static status run(struct command_call *call, struct err *err) {
     command_end_read(call->op, v.txn);
     buf_release(&v.row);
     matcher_release(&v.matcher);
-    if (!cmd.name_only) bbuild_int64(call->reply, "totalSize", v.total);
+    if (cmd.name_only) return st;
+    bbuild_int64(call->reply, "totalSize", v.total);
+    bbuild_int64(call->reply, "totalSizeMb", v.total >> 20);
     return st;
 }
 

@@ -39,6 +39,9 @@ status find_and_modify_parse(struct bdoc doc, bool is_body, struct slice *collec
 void find_and_modify_append(struct bbuild *reply, const struct find_and_modify_request *req,
                             const struct find_and_modify_result *result);
 
+/* The option `scale` of statistics: 51024 below 1. */
+status scale_check(int64_t scale, struct err *err);
+
 /* {locale: "simple"}, {} and nothing pass; others are not supported. */
 status collation_check(struct bval collation, struct err *err);
 

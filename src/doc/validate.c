@@ -254,6 +254,8 @@ static status run(struct validator *v, struct err *err) {
     v->texts = arena_array(&v->op->arena, struct text_checker *, v->c->index_count + 1);
     if (v->key_counts == NULL || v->missing_counts == NULL || v->texts == NULL)
         return RAISE(err, ST_NOMEM, "validating");
+    v->report.index_keys = v->key_counts;
+    v->report.index_missing = v->missing_counts;
     TRY(begin_texts(v, err));
     TRY(check_documents(v, err));
     TRY(finish_texts(v, err));

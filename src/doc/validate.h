@@ -8,6 +8,7 @@
 /* keys: index keys and text postings; faults of a text index count as extra_entries. */
 struct validate_report {
     uint64_t documents, invalid_documents, keys, missing_entries, extra_entries, count_mismatches;
+    const uint64_t *index_keys, *index_missing; /* per index of the collection, in the op's arena; of text indexes 0 */
 };
 /* Calls `found` for each fault with a text that names collection, index and _id. ST_OK also when faults were found. */
 status collection_validate(struct op *op, struct kv_txn *txn, struct collection *c,

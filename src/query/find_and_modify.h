@@ -23,5 +23,8 @@ struct find_and_modify_result {
 
 status find_and_modify_run(struct op *op, const struct find_and_modify_request *req, struct find_and_modify_result *out,
                            struct err *err);
+/* What it would do, as update_explain. */
+status find_and_modify_explain(struct op *op, const struct find_and_modify_request *req, enum explain_verbosity v,
+                               struct bbuild *out, struct err *err);
 
 #endif
