@@ -70,6 +70,19 @@ static void count_done(struct batch *b, const bson_t *reply) {
     if (bson_iter_init_find(&it, reply, "n")) b->done += bson_iter_as_int64(&it);
 }
 
+/* The engine's words about one document in a command, as words about the document: "invalid BSON in field 'a': ...". In place. */
+static void tidy(char *message) {
+    static const char prefix[] = "the command: ", item[] = "documents.0.", offset[] = " at offset ";
+    char *p = strstr(message, prefix), *end;
+    if (p != message) return;
+    memmove(p, p + sizeof(prefix) - 1, strlen(p + sizeof(prefix) - 1) + 1);
+    if ((p = strstr(message, item)) != NULL) memmove(p, p + sizeof(item) - 1, strlen(p + sizeof(item) - 1) + 1);
+    if ((p = strstr(message, offset)) == NULL) return;
+    end = p + sizeof(offset) - 1;
+    end += strspn(end, "0123456789");
+    memmove(p, end, strlen(end) + 1);
+}
+
 /* A command that failed as a whole because of something in it: its items one by one show which. */
 static bool send_singly(struct batch *b, bson_t *items, const uint64_t *places) {
     bson_iter_t it;
@@ -90,6 +103,7 @@ static bool send_singly(struct batch *b, bson_t *items, const uint64_t *places) 
             count_done(b, &reply);
             go_on = tell_errors(b, &reply, &places[i], 1);
         } else {
+            tidy(error.message);
             go_on = tell(b, places[i], error.message) && !b->ordered;
         }
         i++;
@@ -135,6 +149,7 @@ static bool send(struct batch *b) {
 bool batch_flush(struct batch *b) {
     if (!b->is_open) return true;
     bson_append_array_end(&b->command, &b->array);
+    b->sent++;
     bool go_on = b->count == 0 || send(b);
     bson_destroy(&b->command);
     b->is_open = false;
@@ -145,14 +160,12 @@ bool batch_flush(struct batch *b) {
 bool batch_add(struct batch *b, const bson_t *item, uint64_t place) {
     char buf[16];
     const char *key;
-    if (b->is_open && (b->count == b->count_max || b->bytes + item->len + ITEM_OVERHEAD > b->bytes_max) &&
-        !batch_flush(b))
-        return false;
+    if (b->is_open && b->bytes + item->len + ITEM_OVERHEAD > b->bytes_max && !batch_flush(b)) return false;
     if (!b->is_open) begin(b);
     size_t key_len = bson_uint32_to_string(b->count, &key, buf, sizeof(buf));
     if (!bson_append_document(&b->array, key, (int) key_len, item))
         return tell(b, place, "the document does not fit into a command");
     b->places[b->count++] = place;
     b->bytes += item->len + ITEM_OVERHEAD;
-    return true;
+    return b->count < b->count_max || batch_flush(b);
 }

@@ -20,6 +20,7 @@ struct batch {
     /* what was done */
     int64_t done; /* documents inserted, matched, upserted or deleted */
     int64_t failures;
+    int64_t sent; /* commands */
     /* private */
     bson_t command, array;
     uint64_t *places;

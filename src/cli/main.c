@@ -5,7 +5,7 @@
 
 #include "cli.h"
 
-static const struct subcommand *const subcommands[] = {&sub_import, &sub_dump,    &sub_restore,
+static const struct subcommand *const subcommands[] = {&sub_import, &sub_export, &sub_dump,    &sub_restore,
                                                        &sub_find,   &sub_explain, &sub_create_index,
                                                        &sub_stat,   &sub_check,   &sub_compact,
                                                        &sub_serve};

@@ -5,7 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cli.h"
+#include "json_out.h"
 
 bool is_terminal(int fd) { return isatty(fd) == 1; }
 
@@ -27,25 +27,11 @@ int complain(const char *fmt, ...) {
 
 int complain_of(const bson_error_t *error) { return complain("%s (code %u)", error->message, error->code); }
 
-/* libbson writes `{ "a" : [ 1, 2 ] }`; people write `{"a": [1, 2]}`. In place. */
-static void tidy(char *json) {
-    char *out = json;
-    bool in_string = false;
-    for (const char *p = json; *p != '\0'; p++) {
-        if (in_string && *p == '\\') *out++ = *p++;
-        else if (*p == '"') in_string = !in_string;
-        else if (!in_string && *p == ' ' &&
-                 (p[1] == ':' || p[1] == ' ' || p[1] == '}' || p[1] == ']' || p[-1] == '{' || p[-1] == '['))
-            continue;
-        *out++ = *p;
-    }
-    *out = '\0';
-}
-
 char *json_of(const bson_t *doc) {
-    char *json = bson_as_relaxed_extended_json(doc, NULL);
-    if (json != NULL) tidy(json);
-    return json;
+    struct text json = {0};
+    if (json_append(&json, doc, false, JSON_RELAXED | JSON_SPACED)) return json.p;
+    text_release(&json);
+    return NULL;
 }
 
 /* One line of JSON, laid out: a new line and two blanks more per level; short innermost objects stay on one line. */

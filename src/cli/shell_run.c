@@ -459,7 +459,7 @@ int shell_show(struct shell *sh, const char *what) {
     BSON_APPEND_INT32(&body, dbs ? "listDatabases" : "listCollections", 1);
     BSON_APPEND_BOOL(&body, "nameOnly", true);
     int status = 0;
-    if (!elmo_command_simple(sh->db, sh->db_name, &body, &reply, &error)) {
+    if (!elmo_command_simple(sh->db, dbs ? "admin" : sh->db_name, &body, &reply, &error)) {
         status = complain_of(&error);
     } else if (bson_iter_init(&it, &reply) &&
                bson_iter_find_descendant(&it, dbs ? "databases" : "cursor.firstBatch", &found) &&

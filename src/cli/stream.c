@@ -175,14 +175,14 @@ static bool open_file(struct stream_out *s, const char *path) {
     s->path = strdup(path);
     if (s->path == NULL) return fail(s, "write", ENOMEM);
     if (stat(path, &st) != 0 || S_ISREG(st.st_mode)) {
-        s->partial = malloc(strlen(path) + sizeof(".partial"));
-        if (s->partial == NULL) return fail(s, "write", ENOMEM);
-        (void) sprintf(s->partial, "%s.partial", path);
+        const char *slash = strrchr(path, '/');
+        int folder = slash != NULL ? (int) (slash - path) + 1 : 0;
+        s->partial = bson_strdup_printf("%.*s.partial-%ld", folder, path, (long) getpid());
     }
     s->fd = open(s->partial != NULL ? s->partial : path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (s->fd >= 0) return true;
     (void) fail(s, "write", errno);
-    free(s->partial);
+    bson_free(s->partial);
     s->partial = NULL;
     return false;
 }
@@ -226,7 +226,7 @@ bool stream_out_commit(struct stream_out *s) {
     }
     if (ok && s->partial != NULL && rename(s->partial, s->path) != 0) ok = fail(s, "write", errno);
     if (ok) {
-        free(s->partial);
+        bson_free(s->partial);
         s->partial = NULL;
     }
     stream_out_abort(s);
@@ -237,7 +237,7 @@ void stream_out_abort(struct stream_out *s) {
     if (s->is_gzip) (void) deflateEnd(&s->z);
     if (s->path != NULL && s->fd >= 0) (void) close(s->fd);
     if (s->partial != NULL) (void) unlink(s->partial);
-    free(s->partial);
+    bson_free(s->partial);
     free(s->path);
     free(s->raw);
     free(s->buf);

@@ -1,6 +1,7 @@
 /* Bytes in and out of files, pipes and gzip.
  *
- * A file that is written appears under its name only when it is whole: until stream_out_commit it is called NAME.partial. Pipes, devices and
+ * A file that is written appears under its name only when it is whole: until stream_out_commit it is .partial-PID in the same folder (a short name: a collection's may be as long as
+ * names can be). Pipes, devices and
  * standard output ("-") are written as they are. */
 #ifndef ELMO_CLI_STREAM_H
 #define ELMO_CLI_STREAM_H

@@ -154,6 +154,16 @@ void target_close(struct target *t) {
     bson_free(t);
 }
 
+bool target_namespace(const struct target *t, const char *db, const char *coll, char **db_out, char **coll_out) {
+    const char *dot = strchr(coll, '.');
+    *db_out = *coll_out = NULL;
+    if (db == NULL) db = t->default_db;
+    if (db == NULL && !check_namespace(coll)) return false;
+    *db_out = db != NULL ? bson_strdup(db) : bson_strndup(coll, (size_t) (dot - coll));
+    *coll_out = bson_strdup(db != NULL ? coll : dot + 1);
+    return true;
+}
+
 bool target_command(struct target *t, const char *db, const bson_t *command, bson_t *reply, bson_error_t *error) {
     if (t->db != NULL) return elmo_command_simple(t->db, db, command, reply, error);
     return server_command(t, db, command, reply, error);

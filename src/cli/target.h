@@ -59,6 +59,10 @@ elmo_t *target_db(struct target *t);
 /* The database that the URI names ("mongodb://host/app"), or NULL. */
 const char *target_default_db(const struct target *t);
 
+/* The namespace that --db and --collection mean: --db is the database, else the URI's, else what stands before the first dot of --collection. Complains. Both are to be
+ * freed with bson_free, also on failure. */
+bool target_namespace(const struct target *t, const char *db, const char *coll, char **db_out, char **coll_out);
+
 /* Runs a command. `reply` is always initialised and the caller's to destroy. False when the command failed; writeErrors are in the reply. */
 bool target_command(struct target *t, const char *db, const bson_t *command, bson_t *reply, bson_error_t *error);
 

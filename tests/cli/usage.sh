@@ -4,7 +4,7 @@
 run; exits 2; warns 'elmo import FILE'
 for word in --help -h help; do run $word; exits 0; tells 'create-index'; done
 run --version; exits 0; tells 'elmo '
-for sub in import find explain create-index stat check compact; do
+for sub in import export dump restore find explain create-index stat check compact; do
     run $sub --help; exits 0; tells "usage: elmo $sub"
     run $sub --frob; exits 2; warns "unknown option '--frob'"; warns "usage: elmo $sub"
     run $sub; exits 2; warns 'missing'
