@@ -52,7 +52,8 @@ bool archive_write_head(struct stream_out *out, const char *server_version, cons
     BSON_APPEND_UTF8(&head, "version", "0.1");
     BSON_APPEND_UTF8(&head, "server_version", server_version);
     BSON_APPEND_UTF8(&head, "tool_version", tool_version);
-    return stream_out_write(out, magic, 4) & write_doc(out, &head);
+    bool ok = stream_out_write(out, magic, 4);
+    return write_doc(out, &head) && ok;
 }
 
 bool archive_write_metadata(struct stream_out *out, const char *db, const char *coll, const char *metadata,
