@@ -50,7 +50,8 @@ ELMO_API void elmo_log_line (elmo_t *db, const char *line, bool is_warning);
  *   tlsSubject  string  the subject of its verified certificate (RFC 2253)
  *   trusted     bool    needs no login and may do everything (default: the service's `auth` decides) */
 ELMO_API elmo_client_t *elmo_client_new (elmo_t *db, const bson_t *opts, bson_error_t *error);
-/* Ends it: its running transaction is aborted; its cursors live on until their session ends or they time out, as MongoDB's do. NULL is allowed. */
+/* Ends it. Its sessions, transactions and cursors live on until they are ended or time out, as MongoDB's do: another connection may go on with them. NULL is
+ * allowed. */
 ELMO_API void elmo_client_destroy (elmo_client_t *client);
 
 /* Runs a command. `db_name` NULL: the body's `$db` names it. The bytes may come from anywhere: they are checked before anything is read from them.

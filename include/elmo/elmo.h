@@ -18,7 +18,7 @@
  *           duplicate key, 112 write conflict, ...), `message` names the culprit. Any function may also answer 146 (out of memory), 38 (input/output error), 14031 (disk full),
  *           321 (the file is damaged; the message tells the place), 91 (the database was closed), 50 (maxTimeMS passed).
  * OPTIONS   `opts` may be NULL. They are documents with MongoDB's field names. An unknown one is an error (40415) that names it. Every function takes
- *           `maxTimeMS` (milliseconds) and `comment`.
+ *           `maxTimeMS` (milliseconds), `comment` and `sessionId` (elmo_session_append).
  * DURABILITY A write is on disk when the call returns (`sync: "full"`, the default).
  */
 #ifndef ELMO_ELMO_H
@@ -41,6 +41,7 @@ extern "C" {
 typedef struct elmo elmo_t;
 typedef struct elmo_collection elmo_collection_t;
 typedef struct elmo_cursor elmo_cursor_t;
+typedef struct elmo_session elmo_session_t;
 
 /* The library's version, "0.1.0". Static. */
 ELMO_API const char *elmo_version (void);
@@ -73,6 +74,52 @@ ELMO_API void elmo_close (elmo_t *db);
  * Commands: find getMore killCursors insert update delete findAndModify count distinct create drop listCollections listDatabases createIndexes listIndexes
  * dropIndexes explain ping buildInfo dbStats collStats validate. Others: 115 when MongoDB has them, 59 when not. */
 ELMO_API bool elmo_command_simple (elmo_t *db, const char *db_name, const bson_t *command, bson_t *reply, bson_error_t *error);
+
+/* The same with options, which are appended to the command: `sessionId` (elmo_session_append), readConcern, writeConcern, collation and the like. */
+ELMO_API bool elmo_command_with_opts (elmo_t *db, const char *db_name, const bson_t *command, const bson_t *opts, bson_t *reply, bson_error_t *error);
+
+/* ---- sessions and transactions ---- */
+
+/* A transaction makes any number of reads and writes, in any collections, one: all of it is committed or nothing. It reads the state of its first statement, plus
+ * its own writes.
+ *
+ *   elmo_session_t *session = elmo_start_session (db, NULL, &error);
+ *   bson_t opts = BSON_INITIALIZER;
+ *   elmo_session_append (session, &opts, &error);
+ *   elmo_session_start_transaction (session, NULL, &error);
+ *   elmo_collection_update_one (accounts, from, take, &opts, NULL, &error);
+ *   elmo_collection_update_one (accounts, to, give, &opts, NULL, &error);
+ *   elmo_session_commit_transaction (session, NULL, &error);
+ *
+ * Who writes second what another transaction has written is refused at once (112); a statement that fails, for whatever reason, aborts its transaction, and so does
+ * a lifetime of 60 seconds: later statements then answer 251. Errors after which the whole transaction may succeed when it is run again bear
+ * the label "TransientTransactionError" in the reply; elmo_session_with_transaction does that by itself.
+ *
+ * THREADS  A session is used by one thread at a time and may move between threads; calls that meet wait for each other.
+ * OWNERSHIP It keeps the database open as cursors do. Cursors opened in a transaction end with it: their next call answers 251. */
+
+/* opts: causalConsistency, snapshot and defaultTransactionOptions are accepted: here every read is causally consistent, every transaction a snapshot. NULL on failure. */
+ELMO_API elmo_session_t *elmo_start_session (elmo_t *db, const bson_t *opts, bson_error_t *error);
+/* Ends it; a transaction that runs is aborted. NULL is allowed. */
+ELMO_API void elmo_session_destroy (elmo_session_t *session);
+/* Appends `sessionId` to the options of any function that takes options. They may be used as long as the session lives. False when there is no room. */
+ELMO_API bool elmo_session_append (const elmo_session_t *session, bson_t *opts, bson_error_t *error);
+/* From now on, calls with this session belong to the transaction. opts: readConcern, writeConcern and maxCommitTimeMS are accepted. Error: 117 when one runs already. */
+ELMO_API bool elmo_session_start_transaction (elmo_session_t *session, const bson_t *opts, bson_error_t *error);
+/* Makes it durable and visible. On failure it is aborted (label "TransientTransactionError"), or nobody knows (label "UnknownTransactionCommitResult": the disk failed half way;
+ * reopen and look). Again after a success is fine. Error: 251 when there is none, or it was aborted. */
+ELMO_API bool elmo_session_commit_transaction (elmo_session_t *session, bson_t *reply, bson_error_t *error);
+/* Undoes it. Fine when a failed statement has aborted it already. Error: 251 when there is none. */
+ELMO_API bool elmo_session_abort_transaction (elmo_session_t *session, bson_error_t *error);
+/* Between start and commit or abort. */
+ELMO_API bool elmo_session_in_transaction (elmo_session_t *session);
+/* Runs a function in a transaction: start, cb, commit; all of it again after an error with the label "TransientTransactionError", for up to 120 seconds. `cb` passes the session in its
+ * calls' options, answers false with `error` filled to give up, and may leave in *reply a new document (bson_new) with what failed: its labels decide. So cb must be fit to run
+ * more than once. `reply` is the callback's or the commit's. */
+typedef bool (*elmo_session_with_transaction_cb_t) (elmo_session_t *session, void *ctx, bson_t **reply, bson_error_t *error);
+ELMO_API bool elmo_session_with_transaction (elmo_session_t *session, elmo_session_with_transaction_cb_t cb, const bson_t *opts, void *ctx, bson_t *reply, bson_error_t *error);
+/* Is the label among the reply's errorLabels? */
+ELMO_API bool elmo_error_has_label (const bson_t *reply, const char *label);
 
 /* ---- collections ---- */
 

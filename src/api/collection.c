@@ -47,7 +47,9 @@ static bool run_command(elmo_collection_t *c, const char *name, const bson_t *op
     buf_init(&body, c->db->mem);
     buf_init(&buf, c->db->mem);
     status st = api_begin(c->db, &op, &err);
+    struct session *session = NULL;
     if (st == ST_OK) st = api_document(opts, "opts", &options, &err);
+    if (st == ST_OK) st = api_session_of(&op, &options, &session, &err);
     if (st == ST_OK) {
         bbuild_begin(&b, &body);
         bbuild_slice(&b, name, c->ns.coll);
@@ -55,8 +57,9 @@ static bool run_command(elmo_collection_t *c, const char *name, const bson_t *op
         bbuild_elems(&b, options);
         struct bdoc doc = bbuild_finish(&b);
         st = doc.p == NULL ? RAISE(&err, ST_NOMEM, "no memory for a command")
-                           : api_command(c->db, &op, c->ns.db, doc, &buf, &reply_doc, &err);
+                           : api_command(c->db, &op, session, c->ns.db, doc, &buf, &reply_doc, &err);
     }
+    session_unref(session);
     bool ok = api_answer(st, &err, reply_doc, reply, error);
     buf_release(&body);
     buf_release(&buf);
@@ -95,6 +98,7 @@ static int64_t answer_count(elmo_collection_t *c, const bson_t *filter, const bs
         bbuild_double(&b, "ok", 1);
         reply_doc = bbuild_finish(&b);
     }
+    api_leave(&op, st, &err);
     bool ok = api_answer(st, &err, reply_doc, reply, error);
     buf_release(&buf);
     op_release(&op);

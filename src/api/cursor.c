@@ -40,6 +40,13 @@ static void stop_clock(struct elmo_cursor *cur) {
     cur->time_left_ns = now < cur->op.deadline_ns ? cur->op.deadline_ns - now : 1;
 }
 
+/* The transaction that it reads in ends (doc/session.h, S3). */
+static void txn_ended(struct txn_member *m) {
+    struct elmo_cursor *cur = (struct elmo_cursor *) (void *) ((char *) m - offsetof(struct elmo_cursor, member));
+    find_close(cur->find);
+    cur->find = NULL;
+}
+
 static status open_find(struct elmo_cursor *cur, struct elmo_collection *c, const bson_t *filter, const bson_t *opts) {
     struct find_request req = {.ns = c->ns};
     TRY(api_begin(c->db, &cur->op, &cur->err));
@@ -47,6 +54,11 @@ static status open_find(struct elmo_cursor *cur, struct elmo_collection *c, cons
     TRY(api_document(filter, "filter", &req.filter, &cur->err));
     TRY(find_options(&cur->op, opts, &req, &cur->err));
     TRY(find_open(&cur->op, &req, &cur->find, &cur->err));
+    if (cur->op.session_txn != NULL) {
+        cur->session = session_ref(cur->op.session);
+        cur->member.ended = txn_ended;
+        session_add_member(cur->session, &cur->member);
+    }
     stop_clock(cur);
     return ST_OK;
 }
@@ -54,7 +66,9 @@ static status open_find(struct elmo_cursor *cur, struct elmo_collection *c, cons
 elmo_cursor_t *elmo_collection_find_with_opts(elmo_collection_t *c, const bson_t *filter, const bson_t *opts) {
     struct elmo_cursor *cur = c != NULL ? new_cursor(c->db) : NULL;
     if (cur == NULL) return no_cursor();
-    if (open_find(cur, c, filter, opts) != ST_OK) fail(cur);
+    status st = open_find(cur, c, filter, opts);
+    api_leave(&cur->op, st, &cur->err);
+    if (st != ST_OK) fail(cur);
     return cur;
 }
 
@@ -79,8 +93,7 @@ elmo_cursor_t *elmo_collection_find_indexes_with_opts(elmo_collection_t *c, cons
     if (cur == NULL) return no_cursor();
     op_init(&cur->op, c->db->document_db);
     BSON_APPEND_UTF8(&command, "listIndexes", (const char *) c->ns.coll.p);
-    if (opts != NULL) bson_concat(&command, opts);
-    if (elmo_command_simple(c->db, (const char *) c->ns.db.p, &command, &reply, &error)) {
+    if (elmo_command_with_opts(c->db, (const char *) c->ns.db.p, &command, opts, &reply, &error)) {
         take_rows(cur, &reply);
     } else {
         (void) RAISE_CODE(&cur->err, (int32_t) error.code, "%s", error.message);
@@ -91,9 +104,31 @@ elmo_cursor_t *elmo_collection_find_indexes_with_opts(elmo_collection_t *c, cons
     return cur;
 }
 
+/* With the session entered; the document is copied, for another statement may move what it lies in. */
+static status next_in_txn(struct elmo_cursor *cur, struct bdoc *doc) {
+    struct session *s = cur->session;
+    TRY(session_enter(s, &cur->op, &cur->err));
+    status st = ST_OK;
+    if (cur->find == NULL) {
+        st = RAISE_CODE(&cur->err, CODE_NoSuchTransaction, "the transaction in which the cursor was opened has ended");
+    } else {
+        cur->op.session_txn = s->txn;
+        st = find_next(&cur->op, cur->find, doc, &cur->err);
+        cur->op.session_txn = NULL;
+        if (status_failed(st)) session_txn_fail(s);
+    }
+    buf_clear(&cur->rows);
+    if (st == ST_OK && !buf_append(&cur->rows, doc->p, doc->len))
+        st = RAISE(&cur->err, ST_NOMEM, "no memory for a document");
+    if (st == ST_OK) *doc = bdoc_of(cur->rows.p);
+    session_leave(s);
+    return st;
+}
+
 static status next_row(struct elmo_cursor *cur, struct bdoc *doc) {
     if (atomic_load_explicit(&cur->db->is_closed, memory_order_acquire))
         return RAISE(&cur->err, ST_CLOSED, "the database was closed");
+    if (cur->session != NULL) return next_in_txn(cur, doc);
     if (cur->find != NULL) return find_next(&cur->op, cur->find, doc, &cur->err);
     if (cur->rows_at == cur->rows.len) return ST_END;
     *doc = bdoc_of(cur->rows.p + cur->rows_at);
@@ -127,7 +162,17 @@ bool elmo_cursor_error(elmo_cursor_t *cur, bson_error_t *error) {
 void elmo_cursor_destroy(elmo_cursor_t *cur) {
     if (cur == NULL || cur->db == NULL) return;
     struct elmo *db = cur->db;
-    find_close(cur->find);
+    if (cur->session != NULL) {
+        /* The op has no deadline any more and is not cancelled: entering cannot fail. */
+        cur->op.deadline_ns = 0;
+        (void) session_enter(cur->session, &cur->op, NULL);
+        session_part(&cur->member);
+        find_close(cur->find);
+        session_leave(cur->session);
+        session_unref(cur->session);
+    } else {
+        find_close(cur->find);
+    }
     op_release(&cur->op);
     buf_release(&cur->rows);
     mem_delete(db->mem, cur);

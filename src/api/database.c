@@ -174,19 +174,48 @@ void elmo_close(elmo_t *db) {
     elmo_unref(db);
 }
 
-bool elmo_command_simple(elmo_t *db, const char *db_name, const bson_t *command, bson_t *reply, bson_error_t *error) {
+/* The command with the fields of opts after its own, in the op's arena; *session as api_session_of. */
+static status join_body(struct op *op, const bson_t *command, const bson_t *opts, struct bdoc *body,
+                        struct session **session, struct err *err) {
+    struct bdoc more;
+    struct buf buf;
+    struct bbuild b;
+    TRY(api_document(command, "the command", body, err));
+    TRY(api_document(opts, "opts", &more, err));
+    TRY(api_session_of(op, &more, session, err));
+    if (bdoc_is_empty(more)) return ST_OK;
+    buf_init(&buf, op->mem);
+    bbuild_begin(&b, &buf);
+    bbuild_elems(&b, *body);
+    bbuild_elems(&b, more);
+    struct bdoc all = bbuild_finish(&b);
+    const uint8_t *p = all.p != NULL ? arena_copy(&op->arena, all.p, all.len) : NULL;
+    buf_release(&buf);
+    if (p == NULL) return RAISE(err, ST_NOMEM, "no memory for a command");
+    *body = bdoc_of(p);
+    return ST_OK;
+}
+
+bool elmo_command_with_opts(elmo_t *db, const char *db_name, const bson_t *command, const bson_t *opts, bson_t *reply,
+                            bson_error_t *error) {
     struct err err = ERR_INIT;
     struct op op;
     struct buf buf;
     struct bdoc body, reply_doc = {0};
+    struct session *session = NULL;
     status st = api_begin(db, &op, &err);
     buf_init(&buf, db->mem);
-    if (st == ST_OK) st = api_document(command, "the command", &body, &err);
+    if (st == ST_OK) st = join_body(&op, command, opts, &body, &session, &err);
     if (st == ST_OK)
-        st = api_command(db, &op, slice_str(db_name != NULL ? db_name : ""), body, &buf, &reply_doc, &err);
+        st = api_command(db, &op, session, slice_str(db_name != NULL ? db_name : ""), body, &buf, &reply_doc, &err);
+    session_unref(session);
     if (st != ST_OK && reply_doc.p == NULL) reply_doc = command_failure(&buf, &err);
     bool ok = api_answer(st, &err, reply_doc, reply, error);
     buf_release(&buf);
     op_release(&op);
     return ok;
+}
+
+bool elmo_command_simple(elmo_t *db, const char *db_name, const bson_t *command, bson_t *reply, bson_error_t *error) {
+    return elmo_command_with_opts(db, db_name, command, NULL, reply, error);
 }

@@ -14,7 +14,7 @@ static status run(struct elmo_collection *c, struct op *op, const bson_t *query,
     TRY(ns_check(c->ns, true, err));
     if (db_is_read_only(op->db)) return RAISE(err, ST_READ_ONLY, "cannot write: the database was opened read-only");
     TRY(api_document(query, "query", &filter, err));
-    TRY(api_document(opts, "opts", &doc, err));
+    TRY(api_opts(op, opts, "opts", &doc, err));
     TRY(find_and_modify_parse(doc, false, &no_collection, &req, err));
     TRY(command_deadline(op, doc, err));
     req.ns = c->ns;
@@ -36,6 +36,7 @@ bool elmo_collection_find_and_modify_with_opts(elmo_collection_t *c, const bson_
     buf_init(&buf, c->db->mem);
     status st = api_begin(c->db, &op, &err);
     if (st == ST_OK) st = run(c, &op, query, opts, &buf, &reply_doc, &err);
+    api_leave(&op, st, &err);
     bool ok = api_answer(st, &err, reply_doc, reply, error);
     buf_release(&buf);
     op_release(&op);

@@ -30,11 +30,11 @@ status api_begin(struct elmo *db, struct op *op, struct err *err) {
     return ST_OK;
 }
 
-status api_command(struct elmo *db, struct op *op, struct slice db_name, struct bdoc body, struct buf *reply,
-                   struct bdoc *reply_doc, struct err *err) {
+status api_command(struct elmo *db, struct op *op, struct session *session, struct slice db_name, struct bdoc body,
+                   struct buf *reply, struct bdoc *reply_doc, struct err *err) {
     struct client client;
     client_init(&client, &db->command, true);
-    status st = command_run(&client, op, &(struct command_input){.db = db_name, .body = body}, reply, reply_doc, err);
+    status st = command_run(&client, op, &(struct command_input){.db = db_name, .body = body, .session = session}, reply, reply_doc, err);
     client_release(&client);
     return st;
 }
@@ -59,6 +59,17 @@ bool api_no_handle(bson_t *reply, bson_error_t *error) {
                       reply, error);
 }
 
+/* {errorLabels: [...]}, unless a command has written them already. */
+static void append_labels(const struct err *err, bson_t *reply) {
+    bson_t labels;
+    if ((err->labels & (ERR_TRANSIENT | ERR_UNKNOWN_COMMIT)) == 0 || bson_has_field(reply, "errorLabels")) return;
+    const char *label =
+        (err->labels & ERR_TRANSIENT) != 0 ? "TransientTransactionError" : "UnknownTransactionCommitResult";
+    BSON_APPEND_ARRAY_BEGIN(reply, "errorLabels", &labels);
+    BSON_APPEND_UTF8(&labels, "0", label);
+    bson_append_array_end(reply, &labels);
+}
+
 bool api_answer(status st, const struct err *err, struct bdoc reply_doc, bson_t *reply, bson_error_t *error) {
     if (reply != NULL) {
         bson_t lent;
@@ -69,6 +80,7 @@ bool api_answer(status st, const struct err *err, struct bdoc reply_doc, bson_t 
         }
     }
     if (st == ST_OK) return true;
+    if (reply != NULL) append_labels(err, reply);
     bson_set_error(error, ELMO_ERROR_SERVER, (uint32_t) err->code, "%s", err->text);
     return false;
 }

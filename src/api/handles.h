@@ -11,6 +11,7 @@
 
 #include "command/command.h"
 #include "doc/catalog.h"
+#include "doc/session.h"
 #include "query/find.h"
 
 struct elmo {
@@ -43,6 +44,9 @@ struct elmo_cursor {
     uint8_t room[2 * sizeof(bson_t)];
     struct op op;
     bool is_failed, is_done;
+    /* opened in a transaction: */
+    struct session *session; /* referenced; NULL: not in one. To be entered before `find` is looked at */
+    struct txn_member member;
     struct err err;
 };
 
@@ -58,12 +62,19 @@ void elmo_unref(struct elmo *db);
 /* Starts a statement: its op, and 91 when the database was closed. */
 status api_begin(struct elmo *db, struct op *op, struct err *err);
 
-/* Runs a command of the program's own, trusted, in op. The body must be checked. The reply lies in `reply`. */
-status api_command(struct elmo *db, struct op *op, struct slice db_name, struct bdoc body, struct buf *reply,
-                   struct bdoc *reply_doc, struct err *err);
+/* Runs a command of the program's own, trusted, in op and (when not NULL) in the session. The body must be checked. The reply lies in `reply`. */
+status api_command(struct elmo *db, struct op *op, struct session *session, struct slice db_name, struct bdoc body,
+                   struct buf *reply, struct bdoc *reply_doc, struct err *err);
 
 /* The answer of a call on a collection handle for which there was no memory (NULL): false, with 146. */
 bool api_no_handle(bson_t *reply, bson_error_t *error);
+
+/* The `opts` of a call, checked, without `sessionId`: when that is given, the op becomes the session's until api_leave, which every call must make that has begun. */
+status api_opts(struct op *op, const bson_t *opts, const char *what, struct bdoc *out, struct err *err);
+/* The call has answered st: a failure aborts the session's transaction; err gets its labels. */
+void api_leave(struct op *op, status st, struct err *err);
+/* The session among the options, referenced, not entered; NULL: none. It is taken out of *opts. */
+status api_session_of(struct op *op, struct bdoc *opts, struct session **out, struct err *err);
 
 /* Checked bytes of a document from outside; `what` names it in the message. NULL gives {} . */
 status api_document(const bson_t *doc, const char *what, struct bdoc *out, struct err *err);

@@ -13,7 +13,7 @@ static status read_opts(struct op *op, const bson_t *opts, const char *where, co
                         void *out, struct err *err) {
     struct bdoc doc;
     if (opts == NULL) return ST_OK;
-    TRY(api_document(opts, "opts", &doc, err));
+    TRY(api_opts(op, opts, "opts", &doc, err));
     TRY(fields_parse(where, doc, rows, n, true, out, err));
     return command_deadline(op, doc, err);
 }

@@ -40,6 +40,7 @@ static status first_error(struct write_call *w, const struct write_result *resul
 
 static bool finish(struct write_call *w, status st, bson_t *reply, bson_error_t *error) {
     struct bdoc doc = w->buf.len != 0 && reply != NULL ? bbuild_finish(&w->reply) : (struct bdoc){0};
+    api_leave(&w->op, st, &w->err);
     bool ok = api_answer(st, &w->err, doc, reply, error);
     buf_release(&w->buf);
     op_release(&w->op);

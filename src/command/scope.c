@@ -126,6 +126,7 @@ status scope_end(struct command_scope *scope, status st, struct err *err) {
     struct command_call *call = scope->call;
     struct op *op = call->op;
     if (op->history != NULL && st == ST_OK) append_repeated(op->history, call->reply);
+    if (st != ST_OK && !scope->in_txn) err->labels = 0; /* only a transaction is run again as a whole */
     if (scope->in_txn) {
         if (st != ST_OK) label(call, st, err);
         if (!ends_txn(call->command) && (st != ST_OK || op->statement_failed || call->reply->buf->failed))

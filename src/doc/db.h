@@ -25,6 +25,7 @@ void db_upkeep_stop(struct db *db);
 /* The thread looks after these sessions, too; before it is started. They must live until it is stopped. */
 struct sessions;
 void db_upkeep_watch(struct db *db, struct sessions *sessions);
+struct sessions *db_sessions(struct db *db); /* them */
 /* The same work by a caller, now and then: aborts what is overdue, forgets who idles. Cheap when it was just done. */
 void db_upkeep_sessions(struct db *db);
 /* ... or the caller, now and then: one bounded step, nothing when nothing is due; *more tells that there is more to do. */

@@ -169,6 +169,8 @@ void db_upkeep_sessions(struct db *db) {
 
 void db_upkeep_watch(struct db *db, struct sessions *sessions) { db->upkeep.sessions = sessions; }
 
+struct sessions *db_sessions(struct db *db) { return db->upkeep.sessions; }
+
 static void *run(void *ctx) {
     struct db *db = ctx;
     while (!is_closing(&db->upkeep)) {
