@@ -92,8 +92,8 @@ status catalog_drop_database(struct op *op, struct slice db, bool *existed, stru
 status catalog_list(struct op *op, struct kv_txn *txn, struct slice db,
                     status (*visit)(void *ctx, struct collection *c, struct err *err), void *ctx, struct err *err);
 
-/* Builds indexes on existing data beside writers (DESIGN section 5): commits several transactions of its own, so not inside a session's
- * (263 OperationNotSupportedInTransaction). Creates the collection when missing (*created). *before and *after count indexes with _id's. An index that exists with the same spec is skipped; conflicts are 85/86. On failure (duplicate key 11000 with keyPattern and
+/* Builds indexes on existing data beside writers (DESIGN section 5): commits several transactions of its own; inside a session's only on
+ * a collection that this makes or made, and that is empty (else 263 OperationNotSupportedInTransaction). Creates the collection when missing (*created). *before and *after count indexes with _id's. An index that exists with the same spec is skipped; conflicts are 85/86. On failure (duplicate key 11000 with keyPattern and
  * keyValue in err->details, cancel, timeout) nothing is left behind. `progress` (may be NULL) is called now and then. */
 struct index_build_progress {
     uint64_t done, total;

@@ -177,17 +177,67 @@ static status register_request(struct request *r, struct index_build *b, struct 
     return st;
 }
 
+/* Was the collection made by the session's own transaction, and is nothing in it yet? Then nobody else can see it, and there is nothing to build. */
+static status check_own(struct request *r, struct ddl *d, struct err *err) {
+    struct op *op = r->op;
+    struct kv_txn *txn = NULL;
+    struct collection *known = NULL;
+    bool empty = true;
+    TRY(kv_begin(op->db->kv, true, &txn, err));
+    status st = catalog_find(op, txn, r->ns, &known, err);
+    bool is_own = st == ST_NOT_FOUND || (st == ST_OK && known->id != d->c->id);
+    collection_unref(known);
+    kv_abort(txn);
+    if (status_failed(st)) return st;
+    if (!is_own)
+        return RAISE_CODE(err, CODE_OperationNotSupportedInTransaction,
+                          "Cannot create new indexes on existing collection %.*s.%.*s in a multi-document transaction.",
+                          (int) r->ns.db.len, (const char *) r->ns.db.p, (int) r->ns.coll.len,
+                          (const char *) r->ns.coll.p);
+    (void) kv_next_statement(d->txn);
+    TRY(is_empty(op, d, &empty, err));
+    if (empty) return ST_OK;
+    return RAISE_CODE(err, CODE_OperationNotSupportedInTransaction,
+                      "Cannot create new indexes on non-empty collection %.*s.%.*s in a multi-document transaction.",
+                      (int) r->ns.db.len, (const char *) r->ns.db.p, (int) r->ns.coll.len,
+                      (const char *) r->ns.coll.p);
+}
+
+/* In a session's transaction: on a collection that it makes, or made. */
+static status register_in_session(struct request *r, struct counts *out, struct err *err) {
+    struct op *op = r->op;
+    struct ddl d = {.txn = op->session_txn};
+    struct entry_edit e;
+    status st = catalog_find(op, d.txn, r->ns, &d.c, err);
+    *out = (struct counts){.created = st == ST_NOT_FOUND};
+    if (st == ST_NOT_FOUND) st = catalog_create(op, d.txn, r->ns, bdoc_empty, &d.c, err);
+    if (st == ST_OK) st = keep_missing(r, d.c, err);
+    if (st == ST_OK) {
+        out->before = ready_count(d.c);
+        out->after = out->before + r->count;
+    }
+    if (st == ST_OK && r->count != 0) {
+        st = check_own(r, &d, err);
+        if (st == ST_OK) {
+            entry_edit_init(&e, d.c);
+            st = add_specs(r, &e, INDEX_READY, err);
+        }
+        if (st == ST_OK) st = entry_put(op, d.txn, r->ns, &e, err);
+    }
+    collection_unref(d.c);
+    return st;
+}
+
 status catalog_create_indexes(struct op *op, struct ns ns, const struct bdoc *specs, uint32_t spec_count,
                               void (*progress)(void *ctx, struct index_build_progress p), void *ctx, bool *created,
                               uint32_t *before, uint32_t *after, struct err *err) {
     struct request r = {.op = op, .ns = ns};
     struct index_build b = {0};
     struct counts counts;
-    if (op->session_txn != NULL)
-        return RAISE_CODE(err, CODE_OperationNotSupportedInTransaction, "Cannot create indexes in a transaction");
     TRY(ns_check(ns, true, err));
     TRY(parse_specs(&r, specs, spec_count, err));
-    TRY(register_request(&r, &b, &counts, err));
+    if (op->session_txn != NULL) TRY(register_in_session(&r, &counts, err));
+    else TRY(register_request(&r, &b, &counts, err));
     b.progress = progress;
     b.ctx = ctx;
     if (b.snapshot != NULL) TRY(index_build_run(op, &b, err));

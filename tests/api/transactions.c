@@ -193,3 +193,35 @@ Test(transactions, make_collections) {
     (void) ask(t.a, 263, "{drop: 'x', " START("1", "2") "}");
     two_close(&t);
 }
+
+Test(transactions, make_indexes_on_collections_of_their_own) {
+    struct two t = two_of(":memory:");
+    (void) ask(t.a, 0, "{insert: 'old', documents: [{_id: 1}]}");
+    (void) ask(t.a, 0, "{createIndexes: 'x', indexes: [{key: {a: 1}, name: 'a', unique: true}], " START("1", "1") "}");
+    (void) ask(t.a, 0, "{insert: 'x', documents: [{_id: 1, a: 1}, {_id: 2, a: [2, 3]}], " IN_TXN("1", "1") "}");
+    const bson_t *r = ask(t.a, 0, "{find: 'x', filter: {a: 3}, hint: 'a', " IN_TXN("1", "1") "}");
+    cr_assert_eq(number_in(r, "cursor.firstBatch.0._id"), 2);
+    (void) ask(t.a, 0, COMMIT("1", "1"));
+    r = ask(t.b, 0, "{find: 'x', filter: {a: 1}, hint: 'a'}");
+    cr_assert_eq(number_in(r, "cursor.firstBatch.0._id"), 1);
+    r = ask(t.b, 0, "{insert: 'x', documents: [{_id: 3, a: 3}]}");
+    cr_assert_eq(number_in(r, "writeErrors.0.code"), 11000);
+    (void) ask(t.a, 263, "{createIndexes: 'old', indexes: [{key: {a: 1}, name: 'a'}], " START("1", "2") "}");
+    (void) ask(t.a, 0, "{insert: 'y', documents: [{_id: 1}], " START("1", "3") "}");
+    (void) ask(t.a, 263, "{createIndexes: 'y', indexes: [{key: {a: 1}, name: 'a'}], " IN_TXN("1", "3") "}");
+    assert_no_faults(t.db);
+    two_close(&t);
+}
+
+Test(transactions, end_with_their_session) {
+    struct two t = two_of(":memory:");
+    (void) ask(t.a, 0, "{insert: 'c', documents: [{_id: 1}], " START("1", "1") "}");
+    (void) ask(t.b, 0, "{killSessions: [{id: {$binary: {base64: 'AAAAAAAAAAAAAAAAAAAA1A==', subType: '04'}}}]}");
+    (void) ask(t.a, 251, "{find: 'c', " IN_TXN("1", "1") "}");
+    (void) ask(t.a, 0, "{insert: 'c', documents: [{_id: 1}], " START("2", "1") "}");
+    (void) ask(t.b, 0, "{killAllSessions: []}");
+    (void) ask(t.a, 251, COMMIT("2", "1"));
+    cr_assert_eq(number_in(ask(t.b, 0, "{count: 'c'}"), "n"), 0);
+    cr_assert_eq(number_in(ask(t.b, 0, "{startSession: 1}"), "timeoutMinutes"), 30);
+    two_close(&t);
+}
