@@ -299,8 +299,8 @@ static status merge_inputs(struct lsm *l, const struct version *v, struct pick *
         for (size_t i = 0; i < r.run_count; i++) bytes += r.runs[i]->meta->file_len;
         struct tree_edit edit = {
             .version = {.added = r.runs, .added_count = r.run_count, .dropped = p->inputs, .dropped_count = p->count},
-            .freed = r.freed,
-            .freed_count = r.freed_count,
+            .left = r.freed,
+            .left_count = r.freed_count,
         };
         st = tree_commit(l, &edit, err);
         if (st != ST_OK) rewrite_forfeit(&r);
@@ -335,8 +335,8 @@ static status drop_inputs(struct lsm *l, struct pick *p, struct err *err) {
         if (p->inputs[i]->meta->large_len > 0) st = segment_large_extents(p->inputs[i]->seg, note_large, &large, err);
     if (st == ST_OK) {
         struct tree_edit edit = {.version = {.dropped = p->inputs, .dropped_count = p->count},
-                                 .freed = large.extents,
-                                 .freed_count = large.count};
+                                 .left = large.extents,
+                                 .left_count = large.count};
         mutex_lock(&l->tree_mutex);
         st = tree_commit(l, &edit, err);
         mutex_unlock(&l->tree_mutex);

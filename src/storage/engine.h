@@ -23,7 +23,8 @@
  *   E1  Sequences are published in the order in which records were logged; a record whose sync failed is neither applied nor published.
  *   E2  replay_lsn is the LSN of the last record in the youngest flushed memtable; memtables are flushed oldest first.
  *   E3  A run leaves the manifest first, then the versions; its extents are given back after the last version with it is gone.
- *   E4  A large value's extents are given back by the tree commit that drops its entry: whoever could still read it has a snapshot that keeps the entry.
+ *   E4  A large value's extents leave with the entry that a merge drops, and are given back as E6 has it: a snapshot keeps the entries that it sees, but a
+ *       check reads those that nobody sees, too.
  *   E6  What was moved within the file leaves its old place when all versions older than the move are gone (struct left). A segment that was moved in part
  *       shares the rest with its heir, which it keeps.
  *   E5  Levels 1 and below hold disjoint runs, by their bounds with range deletes.
@@ -63,7 +64,7 @@ struct run {
         *heir; /* merge_mutex, until it is dropped: the same segment moved; a reference (E6). It has the extents then */
 };
 
-/* Places that a move left, for those who read older versions (E6). */
+/* Places that a move or a dropped large value left, for those who read older versions (E4, E6). */
 struct left {
     struct left *next;
     uint64_t until; /* free when no version has a lesser number */
@@ -276,9 +277,7 @@ status lsm_refuse(struct lsm *l, struct err *err); /* ST_OK unless broken or rea
 /* --- tree.c --- */
 struct tree_edit {
     struct version_edit version;
-    const struct extent *freed; /* large values dropped */
-    size_t freed_count;
-    const struct extent *left; /* places that were moved away from */
+    const struct extent *left; /* places that were moved away from, large values dropped */
     size_t left_count;
     bool is_flush; /* replay_lsn and last_seq rise to these */
     uint64_t replay_lsn, last_seq;

@@ -11,7 +11,7 @@
  *   T2  `pending` holds what commit g freed; it goes to `space` when g+1 is durable.
  *   T3  Every byte of [SUPERBLOCKS_LEN, file_len) is in `space`, in `pending`, in the manifest's extents, or the caller's.
  *
- * Threads: commit_lock is held by a commit from end to end; lock, for moments, guards space, pending, file_len, failed and
+ * Threads: commit_lock is held by a commit or sync from end to end; lock, for moments, guards space, pending, file_len, failed and
  * head. Taken in that order. Reads and writes of extents take no lock. */
 #include "storage/store_internal.h"
 
@@ -223,9 +223,15 @@ static status sync_data(struct store *s, struct err *err) {
     return st == ST_OK ? ST_OK : stick(s, st, &own, err);
 }
 
+/* One at a time: a system tells of a failed sync once, so that a second one beside it could succeed without the bytes of both. */
 status store_sync(struct store *s, struct err *err) {
-    TRY(refuse_writes(s, err));
-    return sync_data(s, err);
+    mutex_lock(&s->commit_lock);
+    mutex_lock(&s->lock);
+    status st = refuse_writes(s, err);
+    mutex_unlock(&s->lock);
+    if (st == ST_OK) st = sync_data(s, err);
+    mutex_unlock(&s->commit_lock);
+    return st;
 }
 
 /* What the commit before freed is free now; what this one freed waits. `next` has room for all of it, and so has space. */

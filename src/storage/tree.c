@@ -4,7 +4,7 @@
  *                                       \ failed: discard, nothing changed
  *
  * Extents go back with the commit after the last reader: a dropped run waits in free_runs once no version holds it (engine.h E3), a place that a move left
- * in `lefts` until the versions from before the move are gone (E6).
+ * and a dropped large value's in `lefts` until the versions from before it are gone (E4, E6).
  */
 #include <assert.h>
 
@@ -67,14 +67,12 @@ static struct left *take_ripe(struct lsm *l) {
     return ripe;
 }
 
-static status gather_freed(struct lsm *l, struct giving *g, const struct extent *also, size_t also_count,
-                           struct err *err) {
+static status gather_freed(struct lsm *l, struct giving *g, struct err *err) {
     mutex_lock(&l->free_mutex);
     g->runs = l->free_runs;
     l->free_runs = NULL;
     g->lefts = take_ripe(l);
     mutex_unlock(&l->free_mutex);
-    TRY(give(l, g, also, also_count, err));
     for (struct left *at = g->lefts; at != NULL; at = at->next) TRY(give(l, g, at->extents, at->count, err));
     for (struct run *r = g->runs; r != NULL; r = r->next_free)
         TRY(give(l, g, r->meta->extents, r->meta->extent_count, err));
@@ -118,7 +116,7 @@ static status new_left(struct lsm *l, const struct tree_edit *edit, struct left 
     *out = NULL;
     if (edit->left_count == 0) return ST_OK;
     struct left *left = mem_alloc(l->mem, sizeof(*left) + edit->left_count * sizeof(left->extents[0]));
-    if (left == NULL) return RAISE(err, ST_NOMEM, "moved extents");
+    if (left == NULL) return RAISE(err, ST_NOMEM, "freed extents");
     left->count = edit->left_count;
     memcpy(left->extents, edit->left, edit->left_count * sizeof(left->extents[0]));
     *out = left;
@@ -240,7 +238,7 @@ status tree_commit(struct lsm *l, const struct tree_edit *edit, struct err *err)
     status st = lsm_refuse(l, err);
     if (st == ST_OK) st = manifest_copy(&m, &l->manifest, err);
     if (st == ST_OK) st = edit_manifest(l, edit, &m, err);
-    if (st == ST_OK) st = gather_freed(l, &g, edit->freed, edit->freed_count, err);
+    if (st == ST_OK) st = gather_freed(l, &g, err);
     if (st == ST_OK) st = new_left(l, edit, &left, err);
     if (st == ST_OK) st = version_prepare(l, &edit->version, &v, err);
     if (st == ST_OK) {
@@ -273,7 +271,7 @@ status tree_commit_head(struct lsm *l, uint32_t flags, bool is_exact, struct err
     status st = manifest_copy(&m, &l->manifest, err);
     m.next_segment_id = atomic_load(&l->next_segment_id);
     if (st == ST_OK) st = encode_sequences(l, &m, is_exact, err);
-    if (st == ST_OK) st = gather_freed(l, &g, NULL, 0, err);
+    if (st == ST_OK) st = gather_freed(l, &g, err);
     if (st == ST_OK) st = commit_store(l, &m, &head, &g, err);
     if (st == ST_OK) {
         take_manifest(l, &m);

@@ -353,6 +353,13 @@ static status record_entry(void *ctx, const struct entry *e) {
     return ST_OK;
 }
 
+/* A failure sticks to the store: nothing more could be flushed (K8). */
+static status sync_large(struct lsm *l, struct err *err) {
+    status st = store_sync(l->store, err);
+    if (st != ST_OK) lsm_break(l, err);
+    return st;
+}
+
 /* The transaction as one record, its large values on disk. */
 static status record(struct lsm_txn *t, struct recording *r) {
     struct write_buffer_totals totals = write_buffer_totals(t->buffer);
@@ -361,8 +368,10 @@ static status record(struct lsm_txn *t, struct recording *r) {
     assert(r->entry_count == totals.entry_count);
     if (r->out.failed)
         return RAISE(r->err, ST_NOMEM, "a commit of %llu entries", (unsigned long long) totals.entry_count);
+    if (r->out.len > WAL_RECORD_LEN_MAX)
+        return RAISE(r->err, ST_TOO_LARGE, "a transaction of %zu bytes, at most %zu", r->out.len, WAL_RECORD_LEN_MAX);
     r->has_ranges = totals.range_count > 0;
-    return r->large_count > 0 ? store_sync(t->l->store, r->err) : ST_OK;
+    return r->large_count > 0 ? sync_large(t->l, r->err) : ST_OK;
 }
 
 static status commit_buffer(struct lsm_txn *t, enum kv_sync sync, struct err *err) {
