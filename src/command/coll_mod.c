@@ -43,14 +43,6 @@ static const struct field index_fields[] = {
     {"forceNonUnique", FIELD_REFUSED, 0, 0},
 };
 
-static status check_one_of(const char *where, struct slice text, const char *const *names, struct err *err) {
-    if (text.p == NULL) return ST_OK;
-    for (int i = 0; names[i] != NULL; i++)
-        if (slice_equal(text, slice_str(names[i]))) return ST_OK;
-    return RAISE_CODE(err, CODE_BadValue, "Enumeration value '%.*s' for field 'collMod.%s' is not a valid value.",
-                      (int) text.len, (const char *) text.p, where);
-}
-
 static bool is_id_index(const struct index_mod *mod) {
     static const uint8_t id_key[] = "\x0e\0\0\0\x10_id\0\x01\0\0\0";
     if (mod->name.p != NULL) return slice_equal(mod->name, SLICE_LIT("_id_"));
@@ -94,8 +86,8 @@ static status run(struct command_call *call, struct err *err) {
     struct kv_txn *txn = NULL;
     struct collection *c = NULL;
     TRY(fields_parse("collMod", call->body, fields, sizeof(fields) / sizeof(fields[0]), true, &cmd, err));
-    TRY(check_one_of("validationLevel", cmd.validation_level, levels, err));
-    TRY(check_one_of("validationAction", cmd.validation_action, actions, err));
+    TRY(field_check_one_of("collMod.validationLevel", cmd.validation_level, levels, err));
+    TRY(field_check_one_of("collMod.validationAction", cmd.validation_action, actions, err));
     TRY(command_ns(call, cmd.collection, true, &ns, err));
     TRY(command_begin_read(call->op, &txn, err));
     status st = catalog_find(call->op, txn, ns, &c, err);

@@ -104,3 +104,11 @@ status fields_parse(const char *where, struct bdoc body, const struct field *row
     }
     return ST_OK;
 }
+
+status field_check_one_of(const char *where, struct slice text, const char *const *names, struct err *err) {
+    if (text.p == NULL) return ST_OK;
+    for (int i = 0; names[i] != NULL; i++)
+        if (slice_equal(text, slice_str(names[i]))) return ST_OK;
+    return RAISE_CODE(err, CODE_BadValue, "Enumeration value '%.*s' for field '%s' is not a valid value.",
+                      (int) text.len, (const char *) text.p, where);
+}

@@ -38,5 +38,7 @@ status fields_parse(const char *where, struct bdoc body, const struct field *row
 bool fields_is_generic(struct slice name);
 /* One value, as `row` has it. */
 status field_read(const char *where, const struct field *row, struct bval v, void *target, struct err *err);
+/* 2 unless `text` (p NULL: not given) is one of the names; NULL ends them. */
+status field_check_one_of(const char *where, struct slice text, const char *const *names, struct err *err);
 
 #endif

@@ -38,6 +38,16 @@ status list_cursor_parse(struct bdoc cursor, int64_t *batch_size, struct err *er
     return ST_OK;
 }
 
+static void append_id_index(struct bbuild *b) {
+    struct bbuild id = bbuild_open_doc(b, SLICE_LIT("idIndex"));
+    bbuild_int32(&id, "v", 2);
+    struct bbuild key = bbuild_open_doc(&id, SLICE_LIT("key"));
+    bbuild_int32(&key, "_id", 1);
+    bbuild_close(&key);
+    bbuild_str(&id, "name", "_id_");
+    bbuild_close(&id);
+}
+
 static void append_row(struct visit_ctx *v, struct collection *c) {
     struct bbuild b;
     buf_clear(&v->row);
@@ -50,13 +60,7 @@ static void append_row(struct visit_ctx *v, struct collection *c) {
         bbuild_bool(&info, "readOnly", db_is_read_only(v->call->op->db));
         bbuild_binary(&info, "uuid", 4, slice_of(c->uuid, sizeof(c->uuid)));
         bbuild_close(&info);
-        struct bbuild id = bbuild_open_doc(&b, SLICE_LIT("idIndex"));
-        bbuild_int32(&id, "v", 2);
-        struct bbuild key = bbuild_open_doc(&id, SLICE_LIT("key"));
-        bbuild_int32(&key, "_id", 1);
-        bbuild_close(&key);
-        bbuild_str(&id, "name", "_id_");
-        bbuild_close(&id);
+        if (bdoc_get_str(c->options, "clusteredIndex").type == B_MISSING) append_id_index(&b);
     }
     (void) bbuild_finish(&b);
 }

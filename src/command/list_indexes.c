@@ -13,9 +13,16 @@ static const struct field fields[] = {
     {"cursor", FIELD_DOCUMENT, offsetof(struct list_indexes, cursor), 0},
 };
 
-static void append_id_index(struct buf *rows) {
+static void append_id_index(struct buf *rows, const struct collection *c) {
     struct bbuild b;
+    struct bval clustered = bdoc_get_str(c->options, "clusteredIndex");
     bbuild_begin(&b, rows);
+    if (clustered.type == B_DOCUMENT) {
+        bbuild_elems(&b, bval_doc(clustered));
+        bbuild_bool(&b, "clustered", true);
+        (void) bbuild_finish(&b);
+        return;
+    }
     bbuild_int32(&b, "v", 2);
     struct bbuild key = bbuild_open_doc(&b, SLICE_LIT("key"));
     bbuild_int32(&key, "_id", 1);
@@ -34,7 +41,7 @@ static status append_indexes(struct op *op, struct ns ns, struct buf *rows, stru
     ns_text(ns, text);
     if (st == ST_NOT_FOUND) return RAISE_CODE(err, CODE_NamespaceNotFound, "ns does not exist: %s", text);
     TRY(st);
-    append_id_index(rows);
+    append_id_index(rows, c);
     for (uint32_t i = 0; i < c->index_count; i++) {
         struct bdoc spec = c->indexes[i].spec.document;
         if (c->indexes[i].state == INDEX_READY) (void) buf_append(rows, spec.p, spec.len);

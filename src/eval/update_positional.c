@@ -149,16 +149,41 @@ static struct path first_array(struct bdoc doc, const struct path *path) {
     return (struct path){0};
 }
 
+static int64_t leaf_position(const struct matcher *query, struct match_node *n, struct bdoc doc) {
+    struct matcher alone = *query;
+    struct path array = first_array(doc, &n->path);
+    alone.root = n;
+    return array.part_count != 0 ? match_position(&alone, doc, &array) : -1;
+}
+
+/* {$or: [{a: 1}, {a: 2}]} is {a: {$in: [1, 2]}} by another name. */
+static bool is_in(const struct match_node *n) {
+    if (n->op != MATCH_OR) return false;
+    for (uint32_t i = 0; i < n->child_count; i++) {
+        const struct match_node *c = n->children[i];
+        if ((c->op != MATCH_EQ && c->op != MATCH_IN) || !slice_equal(c->path.text, n->children[0]->path.text))
+            return false;
+    }
+    return true;
+}
+
+static int64_t predicate_position(const struct matcher *query, struct match_node *n, struct bdoc doc) {
+    int64_t first = -1;
+    if (match_is_leaf(n->op)) return leaf_position(query, n, doc);
+    for (uint32_t i = 0; is_in(n) && i < n->child_count; i++) {
+        int64_t at = leaf_position(query, n->children[i], doc);
+        if (at >= 0 && (first < 0 || at < first)) first = at;
+    }
+    return first;
+}
+
 /* By the last predicate of the query that went through an array; what stands under $or, $nor and $not does not count. -1: none. */
 static int64_t matched_position(const struct matcher *query, struct bdoc doc) {
-    const struct match_node *root = query->root;
+    struct match_node *root = query->root;
     int64_t found = -1;
     uint32_t count = root->op == MATCH_AND ? root->child_count : 1;
     for (uint32_t i = 0; i < count; i++) {
-        const struct match_node *n = root->op == MATCH_AND ? root->children[i] : root;
-        if (!match_is_leaf(n->op)) continue;
-        struct path array = first_array(doc, &n->path);
-        int64_t at = array.part_count != 0 ? match_position(query, doc, &array) : -1;
+        int64_t at = predicate_position(query, root->op == MATCH_AND ? root->children[i] : root, doc);
         if (at >= 0) found = at;
     }
     return found;
