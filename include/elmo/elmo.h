@@ -71,8 +71,7 @@ ELMO_API void elmo_close (elmo_t *db);
 
 /* Runs a command as MongoDB's shell and drivers send them: {insert: "users", documents: [...]}. `reply` is the whole answer.
  * False when the command failed (`reply` then has ok: 0, errmsg, code, codeName); true also when single writes failed: look at writeErrors.
- * Commands: find getMore killCursors insert update delete findAndModify count distinct create drop listCollections listDatabases createIndexes listIndexes
- * dropIndexes explain ping buildInfo dbStats collStats validate. Others: 115 when MongoDB has them, 59 when not. */
+ * {listCommands: 1} tells which commands there are. Others: 115 when MongoDB has them, 59 when not. */
 ELMO_API bool elmo_command_simple (elmo_t *db, const char *db_name, const bson_t *command, bson_t *reply, bson_error_t *error);
 
 /* The same with options, which are appended to the command: `sessionId` (elmo_session_append), readConcern, writeConcern, collation and the like. */
