@@ -29,6 +29,7 @@ typedef struct {
  * a later call replaces it; NULL takes it away.
  *
  *   host         string  "127.0.0.1:27017": where clients reach it
+ *   uri          string  "mongodb://127.0.0.1:27017": told to whoever tries to open the file meanwhile
  *   replicaSet   string  says that it is the primary of a replica set of one, of this name
  *   auth         bool    clients must log in (default false)
  *   compressors  array   of strings: what the server can read, in the order of preference
@@ -60,6 +61,8 @@ ELMO_API void elmo_client_destroy (elmo_client_t *client);
  * For a command that asks for no answer (OP_MSG's moreToCome) do the same and forget the reply. */
 ELMO_API bool elmo_client_command (elmo_client_t *client, const char *db_name, const bson_t *body, const elmo_sequence_t *sequences, size_t sequence_count, const bson_t **reply,
                                    bson_error_t *error);
+/* The last reply is not needed any more: its memory is given back now, not with the next command. For connections that may be idle for long. */
+ELMO_API void elmo_client_forget (elmo_client_t *client);
 /* The command that is running, if any, ends soon with 11601. For a peer that has gone. */
 ELMO_API void elmo_client_cancel (elmo_client_t *client);
 

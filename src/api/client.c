@@ -5,6 +5,7 @@
 #include "base/codes.h"
 #include "command/fields.h"
 #include "doc/db.h"
+#include "storage/lsm.h"
 
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
 #define REPLY_KEPT_MAX ((size_t) 256 * 1024) /* memory for replies that a client keeps from command to command */
@@ -21,6 +22,7 @@ struct elmo_client {
 
 static const struct field service_fields[] = {
     {"host", FIELD_STRING, offsetof(struct service_info, host), 0},
+    {"uri", FIELD_STRING, offsetof(struct service_info, uri), 0},
     {"replicaSet", FIELD_STRING, offsetof(struct service_info, replica_set), 0},
     {"auth", FIELD_BOOL, offsetof(struct service_info, auth), 0},
     {"compressors", FIELD_ARRAY, offsetof(struct service_info, compressors), 0},
@@ -43,6 +45,7 @@ static status set_service(struct elmo *db, const bson_t *service, struct err *er
         return RAISE(err, ST_CLOSED, "the database was closed");
     if (service == NULL) {
         service_set_info(&db->command, NULL);
+        (void) lsm_kv_announce(db->kv, SLICE_NONE, NULL);
         return ST_OK;
     }
     TRY(api_document(service, "the description of the service", &doc, err));
@@ -51,6 +54,7 @@ static status set_service(struct elmo *db, const bson_t *service, struct err *er
     atomic_init(&info->ref_count, 1);
     arena_init(&info->arena, db->mem);
     status st = fill_info(info, doc, err);
+    if (st == ST_OK) (void) lsm_kv_announce(db->kv, info->uri, NULL); /* a courtesy: it may fail */
     if (st == ST_OK) service_set_info(&db->command, info);
     else service_info_unref(info, db->mem);
     return st;
@@ -165,9 +169,13 @@ void elmo_client_cancel(elmo_client_t *c) {
 static struct bdoc no_memory_reply(void) {
     static const uint8_t bytes[] = "\x57\0\0\0"
                                    "\x01ok\0\0\0\0\0\0\0\0\0"
-                                   "\x02" "errmsg\0\x0e\0\0\0out of memory\0"
-                                   "\x10" "code\0\x92\0\0\0"
-                                   "\x02" "codeName\0\x14\0\0\0" "ExceededMemoryLimit\0";
+                                   "\x02"
+                                   "errmsg\0\x0e\0\0\0out of memory\0"
+                                   "\x10"
+                                   "code\0\x92\0\0\0"
+                                   "\x02"
+                                   "codeName\0\x14\0\0\0"
+                                   "ExceededMemoryLimit\0";
     return (struct bdoc){bytes, sizeof(bytes)};
 }
 
@@ -184,6 +192,11 @@ static status lend_sequences(struct op *op, const elmo_sequence_t *in, size_t n,
     out->sequences = s;
     out->sequence_count = n;
     return ST_OK;
+}
+
+void elmo_client_forget(elmo_client_t *c) {
+    buf_release(&c->reply);
+    buf_init(&c->reply, c->db->mem);
 }
 
 bool elmo_client_command(elmo_client_t *c, const char *db_name, const bson_t *body, const elmo_sequence_t *sequences,

@@ -56,7 +56,7 @@ struct service_info {
     atomic_uint ref_count;
     struct arena arena;
     struct bdoc told; /* the whole document */
-    struct slice host, replica_set;
+    struct slice host, uri, replica_set;
     bool auth;
     struct bdoc compressors, argv, parsed;
     int64_t max_connections;

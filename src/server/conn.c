@@ -200,6 +200,8 @@ static void end_output(struct conn *c, struct worker *w) {
     if (w != NULL && w->packed.p == NULL && out->owned.cap <= KEEP_LEN) w->packed = out->owned;
     else free(out->owned.p);
     out->owned = (struct bytes){0};
+    if (out->is_large) elmo_client_forget(c->client);
+    out->is_large = false;
     clear_deadline(c);
 }
 

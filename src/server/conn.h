@@ -5,15 +5,17 @@
 #include "server/frame.h"
 #include "server/server.h"
 
-#define IN_LEN ((size_t) 16 * 1024)   /* of the buffer that a worker lends: most commands fit */
-#define KEEP_LEN ((size_t) 64 * 1024) /* a worker's other buffers that grew larger are not kept */
-#define LINGER_MS 10                  /* how long a worker waits for a connection's next command before it parks it */
+#define IN_LEN ((size_t) 16 * 1024)      /* of the buffer that a worker lends: most commands fit */
+#define FORGET_LEN ((size_t) 128 * 1024) /* a larger answer is not kept by its client */
+#define KEEP_LEN ((size_t) 64 * 1024)    /* a worker's other buffers that grew larger are not kept */
+#define LINGER_MS 10 /* how long a worker waits for a connection's next command before it parks it */
 
 /* An answer on its way: head | document | checksum. */
 struct output {
     struct iovec iov[3];
     unsigned at, count; /* iov[at, count) is left; count 0: there is none */
     struct bytes owned; /* when the document does not lie in the client */
+    bool is_large;      /* the client's memory for it is not to be kept */
     size_t counted;     /* in the budget, since it had to wait */
     uint8_t head[FRAME_ANSWER_HEAD_MAX];
     uint8_t checksum[4];

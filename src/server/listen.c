@@ -45,6 +45,7 @@ static bool tell_service(struct server *s, bson_error_t *error) {
     bson_t service = BSON_INITIALIZER, names;
     host_text(s, host, sizeof(host));
     BSON_APPEND_UTF8(&service, "host", host);
+    BSON_APPEND_UTF8(&service, "uri", s->uri);
     if (o->replica_set != NULL) BSON_APPEND_UTF8(&service, "replicaSet", o->replica_set);
     BSON_APPEND_BOOL(&service, "auth", o->auth);
     BSON_APPEND_ARRAY_BEGIN(&service, "compressors", &names);

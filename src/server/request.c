@@ -78,6 +78,7 @@ static void answer(struct conn *c, struct worker *w, struct request *r, int comp
     if (compressor >= 0) r->flags &= ~(uint32_t) MSG_CHECKSUM; /* a packed answer has none, as MongoDB's */
     size_t head_len = frame_answer_head(r, ++c->answer_id, doc_len, out->head);
     out->at = out->count = 0;
+    out->is_large = c->client != NULL && doc_len > FORGET_LEN;
     if (compressor >= 0 && r->opcode == OP_MSG && doc_len >= PACK_LEN_MIN) {
         request_name(r, name, sizeof(name));
         if (request_is_compressible(name) && pack_answer(c, w, compressor, r->id, doc, doc_len, head_len)) return;

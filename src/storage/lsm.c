@@ -42,6 +42,10 @@ static void stat_version(struct version *v, struct lsm_kv_stat *out) {
         }
 }
 
+status lsm_kv_announce(struct kv *kv, struct slice where, struct err *err) {
+    return store_announce(lsm_of(kv)->store, where, err);
+}
+
 void lsm_kv_stat(struct kv *kv, struct lsm_kv_stat *out) {
     struct lsm *l = lsm_of(kv);
     *out = (struct lsm_kv_stat){0};

@@ -68,6 +68,8 @@ struct lsm_kv_stat {
     uint64_t flushes, merges, merged_bytes, moves, shifted_bytes, drops, stalls, syncs, commits;
 };
 void lsm_kv_stat(struct kv *kv, struct lsm_kv_stat *out);
+/* As store_announce. */
+status lsm_kv_announce(struct kv *kv, struct slice where, struct err *err);
 
 /* Verifies superblocks, manifest, space, every block of every segment, the order and disjointness of levels, large values. Calls `found` for each fault with a
  * text that names the place. ST_OK also when faults were found; a failure only when the check could not be made. Reads beside writers; the database stays open. */

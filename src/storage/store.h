@@ -49,6 +49,8 @@ status store_open(struct env *env, const char *path, const struct store_opts *op
                   struct manifest *out_manifest, struct err *err);
 /* Releases the lock. Writes nothing: commit with STORE_CLEAN before (that commit also cuts the free end off the file). */
 void store_close(struct store *s);
+/* Tells whoever finds the file locked where this process can be reached; empty: nowhere any more. Nothing for readers, who write nothing. One thread at a time. */
+status store_announce(struct store *s, struct slice where, struct err *err);
 
 /* Changes with each commit: read it only where no commit can run meanwhile. */
 const struct store_head *store_head(const struct store *s);

@@ -14,6 +14,7 @@ struct store {
     struct file *file;
     char *path; /* the real one */
     bool read_only;
+    bool is_announced; /* `<path>-listen` is ours */
     uint64_t units_max;
     struct mutex commit_lock, lock;
     struct superblock current; /* the newest durable one */

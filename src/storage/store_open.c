@@ -6,6 +6,7 @@
  * Creation writes superblock 1 with an empty manifest in the file itself, so a power cut may leave half of it. Nothing can
  * have been committed before superblock 2 stands in slot 0 (the engine's first commit, which names the first log). So a file
  * that has at most the length of a new one, nothing in slot 0 and no whole superblock is such a leftover: `create` makes it anew. */
+#include "storage/announce.h"
 #include "storage/store_internal.h"
 
 #include <assert.h>
@@ -211,10 +212,14 @@ static status open_file(struct store *s, const struct store_opts *opts, struct e
     st = s->file->ops->lock(s->file, opts->read_only ? FILE_LOCK_SHARED : FILE_LOCK_EXCLUSIVE, err);
     if (st == ST_BUSY) {
         char who[128] = "";
+        char where[128] = "";
         wal_holder(s->env, s->path, who, sizeof(who));
-        return RAISE(err, ST_BUSY, "%s is already open%s%s", s->path, who[0] != '\0' ? " by " : "", who);
+        announce_read(s->env, s->path, who, where, sizeof(where));
+        return RAISE(err, ST_BUSY, "%s is already open%s%s%s%s", s->path, who[0] != '\0' ? " by " : "", who,
+                     where[0] != '\0' ? ", which listens on " : "", where);
     }
     TRY(st);
+    if (!opts->read_only) announce_remove(s->env, s->path); /* left by a crash */
     TRY(s->file->ops->size(s->file, &s->file_len, err));
     return ST_OK;
 }
@@ -282,6 +287,19 @@ status store_open(struct env *env, const char *path, const struct store_opts *op
     return ST_OK;
 }
 
+status store_announce(struct store *s, struct slice where, struct err *err) {
+    if (s->read_only) return ST_OK;
+    if (where.len == 0) {
+        if (s->is_announced) announce_remove(s->env, s->path);
+        s->is_announced = false;
+        return ST_OK;
+    }
+    s->is_announced = true;
+    return announce_write(s->env, s->path, where, err);
+}
+
 void store_close(struct store *s) {
-    if (s != NULL) free_store(s);
+    if (s == NULL) return;
+    if (s->is_announced) announce_remove(s->env, s->path);
+    free_store(s);
 }
