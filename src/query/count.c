@@ -62,7 +62,7 @@ static status count_rows(struct run *run, int64_t *count, struct err *err) {
 status count_run(struct op *op, const struct find_request *req, int64_t *count, struct err *err) {
     if (is_everything(req)) return count_all(op, req, count, err);
     struct run run;
-    int64_t n;
+    int64_t n = 0;
     TRY(run_open(&run, op, req, &(struct run_opts){.want = WANT_COUNT}, err));
     status st = is_entries_alone(run.plan.root) ? count_entries(&run, run.plan.root->access, &n, err)
                                                 : count_rows(&run, &n, err);

@@ -132,7 +132,7 @@ struct tls_stream *tls_stream_new(struct tls_context *tls, int fd, const uint8_t
     if (t == NULL) return NULL;
     t->fd = fd;
     t->early_len = early_len < sizeof(t->early) ? early_len : sizeof(t->early);
-    memcpy(t->early, early, t->early_len);
+    if (t->early_len > 0) memcpy(t->early, early, t->early_len);
     t->ssl = SSL_new(tls->ctx);
     BIO *bio = BIO_new(tls->method);
     if (t->ssl == NULL || bio == NULL) {
