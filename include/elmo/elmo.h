@@ -170,6 +170,11 @@ ELMO_API bool elmo_collection_find_and_modify_with_opts (elmo_collection_t *c, c
  * The cursor reads the state of the moment it was made, whatever is written meanwhile. */
 ELMO_API elmo_cursor_t *elmo_collection_find_with_opts (elmo_collection_t *c, const bson_t *filter, const bson_t *opts);
 
+/* Runs an aggregation pipeline: an array of stages ({"0": {$match: ...}, "1": ...}) or {pipeline: [...]}. Never NULL; errors come by elmo_cursor_error.
+ * opts: let, hint, allowDiskUse, bypassDocumentValidation, maxTimeMS; batchSize is accepted and means nothing here. Everything that it reads, $lookup
+ * included, is the state of the moment it was made. With $out or $merge at its end it has done its work when it is made, and gives no documents. */
+ELMO_API elmo_cursor_t *elmo_collection_aggregate (elmo_collection_t *c, const bson_t *pipeline, const bson_t *opts);
+
 /* Counts the documents that match, -1 on failure. opts: skip, limit, hint. */
 ELMO_API int64_t elmo_collection_count_documents (elmo_collection_t *c, const bson_t *filter, const bson_t *opts, bson_t *reply, bson_error_t *error);
 /* The number of documents from the collection's counter (exact, no scan), -1 on failure. */

@@ -1,18 +1,18 @@
-/* Cursors: a find whose documents are lent one by one, or a list made beforehand. */
+/* Cursors: a find or a pipeline whose documents are lent one by one, or a list made beforehand. */
 #include "api/handles.h"
 #include "api/options.h"
 #include "base/codes.h"
 #include "bson/check.h"
 
 /* Stands for the cursor that there was no memory for: it has no rows and its error is 146. Nothing ever writes to it. */
-static struct elmo_cursor *no_cursor(void) {
+struct elmo_cursor *api_cursor_none(void) {
     static struct elmo_cursor cursor = {.is_done = true,
                                         .is_failed = true,
                                         .err = {.code = CODE_ExceededMemoryLimit, .text = "no memory for a cursor"}};
     return &cursor;
 }
 
-static struct elmo_cursor *new_cursor(struct elmo *db) {
+struct elmo_cursor *api_cursor_new(struct elmo *db) {
     struct elmo_cursor *cur = mem_new(db->mem, struct elmo_cursor);
     if (cur == NULL) return NULL;
     cur->db = elmo_ref(db);
@@ -21,7 +21,7 @@ static struct elmo_cursor *new_cursor(struct elmo *db) {
     return cur;
 }
 
-static void fail(struct elmo_cursor *cur) {
+void api_cursor_fail(struct elmo_cursor *cur) {
     cur->is_failed = true;
     cur->is_done = true;
 }
@@ -44,7 +44,18 @@ static void stop_clock(struct elmo_cursor *cur) {
 static void txn_ended(struct txn_member *m) {
     struct elmo_cursor *cur = (struct elmo_cursor *) (void *) ((char *) m - offsetof(struct elmo_cursor, member));
     find_close(cur->find);
+    pipeline_close(cur->pipeline);
     cur->find = NULL;
+    cur->pipeline = NULL;
+}
+
+void api_cursor_opened(struct elmo_cursor *cur) {
+    if (cur->op.session_txn != NULL) {
+        cur->session = session_ref(cur->op.session);
+        cur->member.ended = txn_ended;
+        session_add_member(cur->session, &cur->member);
+    }
+    stop_clock(cur);
 }
 
 static status open_find(struct elmo_cursor *cur, struct elmo_collection *c, const bson_t *filter, const bson_t *opts) {
@@ -54,21 +65,16 @@ static status open_find(struct elmo_cursor *cur, struct elmo_collection *c, cons
     TRY(api_document(filter, "filter", &req.filter, &cur->err));
     TRY(find_options(&cur->op, opts, &req, &cur->err));
     TRY(find_open(&cur->op, &req, &cur->find, &cur->err));
-    if (cur->op.session_txn != NULL) {
-        cur->session = session_ref(cur->op.session);
-        cur->member.ended = txn_ended;
-        session_add_member(cur->session, &cur->member);
-    }
-    stop_clock(cur);
+    api_cursor_opened(cur);
     return ST_OK;
 }
 
 elmo_cursor_t *elmo_collection_find_with_opts(elmo_collection_t *c, const bson_t *filter, const bson_t *opts) {
-    struct elmo_cursor *cur = c != NULL ? new_cursor(c->db) : NULL;
-    if (cur == NULL) return no_cursor();
+    struct elmo_cursor *cur = c != NULL ? api_cursor_new(c->db) : NULL;
+    if (cur == NULL) return api_cursor_none();
     status st = open_find(cur, c, filter, opts);
     api_leave(&cur->op, st, &cur->err);
-    if (st != ST_OK) fail(cur);
+    if (st != ST_OK) api_cursor_fail(cur);
     return cur;
 }
 
@@ -83,21 +89,21 @@ static void take_rows(struct elmo_cursor *cur, const bson_t *reply) {
     while (biter_next(&it, &e)) (void) buf_append(&cur->rows, e.value.p, e.value.len);
     if (!cur->rows.failed) return;
     (void) RAISE(&cur->err, ST_NOMEM, "no memory for the list of indexes");
-    fail(cur);
+    api_cursor_fail(cur);
 }
 
 elmo_cursor_t *elmo_collection_find_indexes_with_opts(elmo_collection_t *c, const bson_t *opts) {
-    struct elmo_cursor *cur = c != NULL ? new_cursor(c->db) : NULL;
+    struct elmo_cursor *cur = c != NULL ? api_cursor_new(c->db) : NULL;
     bson_t command = BSON_INITIALIZER, reply;
     bson_error_t error;
-    if (cur == NULL) return no_cursor();
+    if (cur == NULL) return api_cursor_none();
     op_init(&cur->op, c->db->document_db);
     BSON_APPEND_UTF8(&command, "listIndexes", (const char *) c->ns.coll.p);
     if (elmo_command_with_opts(c->db, (const char *) c->ns.db.p, &command, opts, &reply, &error)) {
         take_rows(cur, &reply);
     } else {
         (void) RAISE_CODE(&cur->err, (int32_t) error.code, "%s", error.message);
-        fail(cur);
+        api_cursor_fail(cur);
     }
     bson_destroy(&command);
     bson_destroy(&reply);
@@ -109,11 +115,12 @@ static status next_in_txn(struct elmo_cursor *cur, struct bdoc *doc) {
     struct session *s = cur->session;
     TRY(session_enter(s, &cur->op, &cur->err));
     status st = ST_OK;
-    if (cur->find == NULL) {
+    if (cur->find == NULL && cur->pipeline == NULL) {
         st = RAISE_CODE(&cur->err, CODE_NoSuchTransaction, "the transaction in which the cursor was opened has ended");
     } else {
         cur->op.session_txn = s->txn;
-        st = find_next(&cur->op, cur->find, doc, &cur->err);
+        st = cur->find != NULL ? find_next(&cur->op, cur->find, doc, &cur->err)
+                               : pipeline_next(&cur->op, cur->pipeline, doc, &cur->err);
         cur->op.session_txn = NULL;
         if (status_failed(st)) session_txn_fail(s);
     }
@@ -130,6 +137,7 @@ static status next_row(struct elmo_cursor *cur, struct bdoc *doc) {
         return RAISE(&cur->err, ST_CLOSED, "the database was closed");
     if (cur->session != NULL) return next_in_txn(cur, doc);
     if (cur->find != NULL) return find_next(&cur->op, cur->find, doc, &cur->err);
+    if (cur->pipeline != NULL) return pipeline_next(&cur->op, cur->pipeline, doc, &cur->err);
     if (cur->rows_at == cur->rows.len) return ST_END;
     *doc = bdoc_of(cur->rows.p + cur->rows_at);
     cur->rows_at += doc->len;
@@ -149,7 +157,7 @@ bool elmo_cursor_next(elmo_cursor_t *cur, const bson_t **doc) {
     }
     if (st == ST_OK) (void) RAISE(&cur->err, ST_CORRUPT, "a stored document is not BSON");
     cur->is_done = true;
-    if (st != ST_END) fail(cur);
+    if (st != ST_END) api_cursor_fail(cur);
     return false;
 }
 
@@ -168,10 +176,12 @@ void elmo_cursor_destroy(elmo_cursor_t *cur) {
         (void) session_enter(cur->session, &cur->op, NULL);
         session_part(&cur->member);
         find_close(cur->find);
+        pipeline_close(cur->pipeline);
         session_leave(cur->session);
         session_unref(cur->session);
     } else {
         find_close(cur->find);
+        pipeline_close(cur->pipeline);
     }
     op_release(&cur->op);
     buf_release(&cur->rows);

@@ -13,6 +13,7 @@
 #include "doc/catalog.h"
 #include "doc/session.h"
 #include "query/find.h"
+#include "query/pipeline.h"
 
 struct elmo {
     atomic_uint ref_count;
@@ -36,7 +37,8 @@ struct elmo_collection {
 
 struct elmo_cursor {
     struct elmo *db;
-    struct find *find; /* or rows: */
+    struct find *find;         /* or */
+    struct pipeline *pipeline; /* or rows: */
     struct buf rows;
     size_t rows_at;
     uint64_t time_left_ns; /* of maxTimeMS, which counts work and not waiting; 0: no limit */
@@ -75,6 +77,13 @@ status api_opts(struct op *op, const bson_t *opts, const char *what, struct bdoc
 void api_leave(struct op *op, status st, struct err *err);
 /* The session among the options, referenced, not entered; NULL: none. It is taken out of *opts. */
 status api_session_of(struct op *op, struct bdoc *opts, struct session **out, struct err *err);
+
+/* For functions that give cursors: a new one (NULL: no memory), the one that stands for want of memory, one that failed. api_cursor_opened tells
+ * that its find or pipeline is open: in a session's transaction it lives as long as that, and maxTimeMS stands still until the next row. */
+struct elmo_cursor *api_cursor_new(struct elmo *db);
+struct elmo_cursor *api_cursor_none(void);
+void api_cursor_fail(struct elmo_cursor *cur);
+void api_cursor_opened(struct elmo_cursor *cur);
 
 /* Checked bytes of a document from outside; `what` names it in the message. NULL gives {} . */
 status api_document(const bson_t *doc, const char *what, struct bdoc *out, struct err *err);

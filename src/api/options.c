@@ -30,6 +30,7 @@ status find_options(struct op *op, const bson_t *opts, struct find_request *req,
     req->skip = cmd.skip;
     req->limit = cmd.limit;
     req->allow_disk_use = cmd.allow_disk_use;
+    req->let = cmd.let;
     return ST_OK;
 }
 
@@ -75,4 +76,30 @@ status delete_options(struct op *op, const bson_t *opts, struct write_options *o
     };
     *out = (struct write_options){.ordered = true};
     return read_opts(op, opts, "delete", rows, COUNT(rows), out, err);
+}
+
+struct aggregate_opts {
+    bool allow_disk_use, bypass_validation;
+    struct bval hint, collation;
+    struct bdoc let;
+    int64_t batch_size;
+};
+
+status aggregate_options(struct op *op, const bson_t *opts, struct pipeline_request *req, struct err *err) {
+    struct aggregate_opts o = {0};
+    static const struct field rows[] = {
+        {"allowDiskUse", FIELD_BOOL, offsetof(struct aggregate_opts, allow_disk_use), 0},
+        {"bypassDocumentValidation", FIELD_BOOL, offsetof(struct aggregate_opts, bypass_validation), 0},
+        {"hint", FIELD_VALUE, offsetof(struct aggregate_opts, hint), 0},
+        {"let", FIELD_DOCUMENT, offsetof(struct aggregate_opts, let), 0},
+        {"collation", FIELD_VALUE, offsetof(struct aggregate_opts, collation), 0},
+        {"batchSize", FIELD_COUNT, offsetof(struct aggregate_opts, batch_size), 0},
+    };
+    TRY(read_opts(op, opts, "aggregate", rows, COUNT(rows), &o, err));
+    TRY(collation_check(o.collation, err));
+    req->allow_disk_use = o.allow_disk_use;
+    req->bypass_validation = o.bypass_validation;
+    req->hint = o.hint;
+    req->let = o.let;
+    return ST_OK;
 }

@@ -5,6 +5,7 @@
 #include <bson/bson.h>
 
 #include "query/find.h"
+#include "query/pipeline.h"
 #include "query/write.h"
 
 struct write_options {
@@ -19,5 +20,6 @@ status count_options(struct op *op, const bson_t *opts, struct find_request *req
 status insert_options(struct op *op, const bson_t *opts, struct write_options *out, struct err *err);
 status update_options(struct op *op, const bson_t *opts, struct write_options *out, struct err *err);
 status delete_options(struct op *op, const bson_t *opts, struct write_options *out, struct err *err);
+status aggregate_options(struct op *op, const bson_t *opts, struct pipeline_request *req, struct err *err);
 
 #endif

@@ -25,7 +25,6 @@ static const struct {
 
 /* MongoDB 7.0's commands that elmo does not have (yet): told apart from misspellings. */
 static const char *const unsupported[] = {
-    "aggregate",
     "mapReduce",
     "geoSearch",
     "reIndex",

@@ -70,6 +70,7 @@ void client_cursor_free(struct cursors *cs, struct client_cursor *c) {
     if (c == NULL) return;
     session_part(&c->member);
     if (c->find != NULL) find_close(c->find);
+    pipeline_close(c->pipeline);
     buf_release(&c->rows);
     buf_release(&c->held);
     union {
@@ -89,6 +90,7 @@ status client_cursor_next(struct op *op, struct client_cursor *c, struct bdoc *d
         return ST_OK;
     }
     if (c->find != NULL) return find_next(op, c->find, doc, err);
+    if (c->pipeline != NULL) return pipeline_next(op, c->pipeline, doc, err);
     if (c->rows_at == c->rows.len) return ST_END;
     *doc = bdoc_of(c->rows.p + c->rows_at);
     c->rows_at += doc->len;
@@ -212,6 +214,7 @@ static void insert_cursor(struct cursors *cs, struct client_cursor *c) {
 
 int64_t cursors_put(struct cursors *cs, struct client_cursor *c) {
     if (c->find != NULL) find_rest(c->find);
+    if (c->pipeline != NULL) pipeline_rest(c->pipeline);
     uint64_t now_ms = cs->env->ops->monotonic_ns(cs->env) / 1000000;
     mutex_lock(&cs->mutex);
     c->used_at_ms = now_ms;

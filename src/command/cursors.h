@@ -12,6 +12,7 @@
 #include "doc/catalog.h"
 #include "doc/session.h"
 #include "query/find.h"
+#include "query/pipeline.h"
 
 #define CURSOR_IDLE_MS ((uint64_t) 10 * 60 * 1000)
 
@@ -20,7 +21,7 @@
 
 struct cursors;
 
-/* A source of rows: a find, or documents made beforehand. */
+/* A source of rows: a find, a pipeline, or documents made beforehand. */
 struct client_cursor {
     int64_t id;        /* 0 until it is stored */
     struct ns ns;      /* owned copy */
@@ -33,6 +34,7 @@ struct client_cursor {
     struct txn_member member;
     size_t rows_counted; /* of table->rows_len */
     struct find *find; /* or NULL: */
+    struct pipeline *pipeline; /* or NULL: */
     struct buf rows;   /* whole documents end to end */
     size_t rows_at;
     bool has_held; /* a document that did not fit the last batch waits in `held` */
@@ -48,7 +50,8 @@ struct client_cursor {
 status cursors_new(struct env *env, const struct mem *mem, struct cursors **out, struct err *err);
 void cursors_free(struct cursors *cs); /* closes every cursor; none may be checked out */
 
-/* A new cursor, not in the table yet: over `find` (taken over), or over documents appended to ->rows. */
+/* A new cursor, not in the table yet: over `find` (taken over), or over documents appended to ->rows. A pipeline is
+ * put into ->pipeline. */
 status client_cursor_new(struct cursors *cs, struct ns ns, struct find *find, struct client_cursor **out,
                          struct err *err);
 void client_cursor_free(struct cursors *cs, struct client_cursor *c);

@@ -35,6 +35,13 @@ static status explain_read(struct command_call *call, struct bdoc inner, struct 
     struct find_request req;
     struct slice key = SLICE_NONE;
     enum explain_kind kind = EXPLAIN_FIND;
+    if (slice_equal(name, SLICE_LIT("aggregate"))) {
+        struct pipeline_request pipeline;
+        int64_t batch_size;
+        bool explains = true;
+        TRY(aggregate_command_parse(call, inner, &pipeline, &batch_size, &explains, err));
+        return pipeline_explain(call->op, &pipeline, v, call->reply, err);
+    }
     if (slice_equal(name, SLICE_LIT("find"))) {
         TRY(find_command_parse(call, inner, &cmd, &req, err));
     } else if (slice_equal(name, SLICE_LIT("count"))) {
@@ -82,10 +89,10 @@ static status run(struct command_call *call, struct err *err) {
     inner.body = cmd.command;
     inner.command = command_find_by_name(first.name, NULL);
     if (inner.command != NULL) TRY(command_authorize(&inner, inner.command->access, call->db, err));
-    static const char *const reads[] = {"find", "count", "distinct"},
+    static const char *const reads[] = {"find", "count", "distinct", "aggregate"},
                              *const writes[] = {"update", "delete", "findAndModify", "findandmodify"};
     status st = ST_NOT_FOUND;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         if (slice_equal(first.name, slice_str(reads[i]))) st = explain_read(call, cmd.command, first.name, v, err);
     }
     for (size_t i = 0; i < 4; i++) {

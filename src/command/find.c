@@ -17,7 +17,7 @@ const struct field find_fields[] = {
     {"noCursorTimeout", FIELD_BOOL, offsetof(struct find_command, no_cursor_timeout), 0},
     {"allowDiskUse", FIELD_BOOL, offsetof(struct find_command, allow_disk_use), 0},
     {"collation", FIELD_VALUE, offsetof(struct find_command, collation), 0},
-    {"let", FIELD_REFUSED, 0, 0},
+    {"let", FIELD_DOCUMENT, offsetof(struct find_command, let), 0},
     {"min", FIELD_REFUSED, 0, 0},
     {"max", FIELD_REFUSED, 0, 0},
     {"returnKey", FIELD_REFUSED, 0, 0},
@@ -51,7 +51,8 @@ status find_command_parse(const struct command_call *call, struct bdoc body, str
                                  .hint = cmd->hint,
                                  .skip = cmd->skip,
                                  .limit = cmd->limit,
-                                 .allow_disk_use = cmd->allow_disk_use};
+                                 .allow_disk_use = cmd->allow_disk_use,
+                                 .let = cmd->let};
     return command_ns(call, cmd->collection, false, &req->ns, err);
 }
 

@@ -5,12 +5,13 @@
 #include "command/command.h"
 #include "command/fields.h"
 #include "query/find.h"
+#include "query/pipeline.h"
 #include "query/find_and_modify.h"
 #include "query/write.h"
 
 struct find_command {
     struct slice collection;
-    struct bdoc filter, sort, projection;
+    struct bdoc filter, sort, projection, let;
     struct bval hint, collation;
     int64_t skip, limit, batch_size;
     bool single_batch, no_cursor_timeout, allow_disk_use;
@@ -25,6 +26,10 @@ status count_command_parse(const struct command_call *call, struct bdoc body, st
                            struct err *err);
 status distinct_command_parse(const struct command_call *call, struct bdoc body, struct find_request *req,
                               struct slice *key, struct err *err);
+
+/* `batch_size` 101 when nothing is said; *explain: the field of that name. */
+status aggregate_command_parse(const struct command_call *call, struct bdoc body, struct pipeline_request *req,
+                               int64_t *batch_size, bool *explain, struct err *err);
 
 /* The statements of the command, in the op's arena. */
 status update_command_parse(const struct command_call *call, struct bdoc body, struct update_request *req,

@@ -93,4 +93,24 @@ status expr_eval(struct expr_run *x, const struct expr *e, struct bval *out);
 /* The same, as truth. */
 status expr_test(struct expr_run *x, const struct expr *e, bool *out);
 
+/* --- both, for one statement ----------------------------------------------------------------------------------- */
+
+/* What a statement compiles and evaluates with. Compile everything, then expr_env_prepare, then evaluate. Must stay where
+ * it is. */
+struct expr_env {
+    struct expr_scope scope;
+    struct expr_run run;
+    uint32_t slot_cap;
+    struct arena scratch; /* run.arena, unless the owner put another there */
+};
+
+/* `arena` keeps what is compiled. */
+void expr_env_init(struct expr_env *env, const struct mem *mem, struct arena *arena, int64_t now_ms);
+void expr_env_release(struct expr_env *env);
+/* Makes room for the variables. Values bound before stay. */
+status expr_env_prepare(struct expr_env *env, struct err *err);
+/* Puts the values of `let` ({name: expression}, constants once $$NOW and each other's are known) in scope for all that
+ * is compiled afterwards. */
+status expr_env_let(struct expr_env *env, struct bdoc let, struct err *err);
+
 #endif

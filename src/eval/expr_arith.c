@@ -131,9 +131,13 @@ static status op_mod(struct expr_run *x, const struct expr *e, const struct bval
     if (is_zero(b)) return EXPR_RAISE(x, 16610, "can't $mod by zero");
     if (is_decimal(a) || is_decimal(b))
         return expr_put_decimal(x, decimal_binary(DECIMAL_FMOD, decimal(a), decimal(b)), out);
-    if (a.type == B_DOUBLE || b.type == B_DOUBLE) return expr_put_double(x, fmod(number(a), number(b)), out);
-    int64_t r = integer(b) == -1 ? 0 : integer(a) % integer(b);
-    return a.type == B_INT32 && b.type == B_INT32 ? expr_put_int32(x, (int32_t) r, out) : expr_put_int64(x, r, out);
+    /* A divisor of type double counts as the integer that it is: shells write all numbers so. */
+    int32_t divisor = 0;
+    bool is_whole = b.type == B_DOUBLE && expr_int32(b, &divisor);
+    if (a.type == B_DOUBLE || (b.type == B_DOUBLE && !is_whole))
+        return expr_put_double(x, fmod(number(a), number(b)), out);
+    int64_t by = is_whole ? divisor : integer(b), r = by == -1 ? 0 : integer(a) % by;
+    return a.type == B_INT32 && b.type != B_INT64 ? expr_put_int32(x, (int32_t) r, out) : expr_put_int64(x, r, out);
 }
 
 /* --- one number ------------------------------------------------------------------------------------------------ */
@@ -281,6 +285,8 @@ static status round_to(struct expr_run *x, const struct expr *e, const struct bv
     }
     if (!bval_is_number(v)) return EXPR_RAISE(x, 51081, "%s only supports numeric types, not %s", e->op->name, expr_type_name(v));
     if (e->argc > 1) {
+        if (!bval_is_number(args[1]))
+            return EXPR_RAISE(x, 16004, "can't convert from BSON type %s to long", expr_type_name(args[1]));
         if (!expr_int64(args[1], &place))
             return EXPR_RAISE(x, 51082, "%s requires \"place\" argument to be an integer", e->op->name);
         if (place < -20 || place > 100)

@@ -38,11 +38,12 @@ void expr_scope_release(struct expr_scope *scope) {
     scope->regexes = NULL;
 }
 
-static status check_variable_name(struct slice name, struct err *err) {
+/* A user's names start with a small letter, the system's with a capital: both may be read. */
+static status check_variable_name(struct slice name, bool reads, struct err *err) {
     if (name.len == 0) return RAISE_CODE(err, CODE_FailedToParse, "empty variable names are not allowed");
     if (slice_equal(name, SLICE_LIT("CURRENT"))) return ST_OK;
     uint8_t c = name.p[0];
-    if (!((c >= 'a' && c <= 'z') || c >= 0x80))
+    if (!((c >= 'a' && c <= 'z') || c >= 0x80 || (reads && c >= 'A' && c <= 'Z')))
         return RAISE_CODE(err, CODE_FailedToParse,
                           "'%.*s' starts with an invalid character for a user variable name", SLICE_ARGS(name));
     for (size_t i = 1; i < name.len; i++) {
@@ -55,7 +56,7 @@ static status check_variable_name(struct slice name, struct err *err) {
 }
 
 status expr_scope_bind(struct expr_scope *scope, struct slice name, uint32_t *slot, struct err *err) {
-    TRY(check_variable_name(name, err));
+    TRY(check_variable_name(name, false, err));
     if (scope->slot_count == EXPR_SLOTS_MAX)
         return RAISE_CODE(err, CODE_BadValue, "too many variables, the limit is %d", EXPR_SLOTS_MAX);
     struct expr_var *var = arena_new(scope->arena, struct expr_var);
@@ -170,7 +171,7 @@ static status parse_variable(struct expr_scope *scope, struct slice text, const 
     const uint8_t *dot = memchr(text.p, '.', text.len);
     struct slice name = {text.p, dot != NULL ? (size_t) (dot - text.p) : text.len};
     struct expr *e = NULL;
-    if (name.len == 0) return RAISE_CODE(err, CODE_FailedToParse, "empty variable names are not allowed");
+    TRY(check_variable_name(name, true, err));
     TRY(node_new(scope, EXPR_PATH, &e, err));
     if (dot != NULL) TRY(split_path(scope, slice_of(dot + 1, text.len - name.len - 1), e, err));
     const struct expr_var *var = find_var(scope, name);

@@ -12,10 +12,12 @@ const struct bval expr_empty_array = {empty_doc_bytes, 5, B_ARRAY};
 const struct bval expr_empty_doc = {empty_doc_bytes, 5, B_DOCUMENT};
 
 status expr_alloc(struct expr_run *x, size_t len, void *out) {
+    void *p = NULL;
+    memcpy(out, &p, sizeof(p));
     if (x->memory_max != 0 && x->arena->used + len > x->memory_max)
         return EXPR_RAISE(x, CODE_ExceededMemoryLimit,
                           "an expression needs more memory than the limit of %zu bytes allows", x->memory_max);
-    void *p = arena_alloc(x->arena, len);
+    p = arena_alloc(x->arena, len);
     if (p == NULL) return RAISE(x->err, ST_NOMEM, "expression");
     memcpy(out, &p, sizeof(p));
     return ST_OK;
@@ -55,7 +57,7 @@ static status too_large(struct expr_run *x, size_t len) {
 }
 
 status expr_string_room(struct expr_run *x, size_t len, uint8_t **p, struct bval *out) {
-    uint8_t *to;
+    uint8_t *to = NULL;
     if (len > EXPR_LEN_MAX) return too_large(x, len);
     TRY(expr_alloc(x, len + 5, &to));
     put_le32(to, (uint32_t) len + 1);
@@ -76,7 +78,7 @@ status expr_put_string(struct expr_run *x, struct slice s, struct bval *out) {
 
 static status grow(struct expr_run *x, void **at, uint32_t count, uint32_t *cap, size_t size) {
     uint32_t n = *cap == 0 ? 8 : *cap * 2;
-    void *p;
+    void *p = NULL;
     if (n > EXPR_LEN_MAX / 4) return too_large(x, (size_t) n * size);
     TRY(expr_alloc(x, n * size, &p));
     if (count != 0) memcpy(p, *at, count * size);
@@ -110,7 +112,7 @@ static uint32_t digit_count(uint32_t v) {
 
 status expr_put_array(struct expr_run *x, const struct bval *at, uint32_t count, struct bval *out) {
     size_t len = 5;
-    uint8_t *to;
+    uint8_t *to = NULL;
     for (uint32_t i = 0; i < count; i++) len += 2 + digit_count(i) + at[i].len;
     if (len > EXPR_LEN_MAX) return too_large(x, len);
     TRY(expr_alloc(x, len, &to));
@@ -153,7 +155,7 @@ status expr_fields_set(struct expr_run *x, struct expr_fields *f, struct slice n
 
 status expr_put_document(struct expr_run *x, const struct expr_fields *f, struct bval *out) {
     size_t len = 5;
-    uint8_t *to;
+    uint8_t *to = NULL;
     for (uint32_t i = 0; i < f->count; i++) {
         if (f->at[i].value.type != B_MISSING) len += 2 + f->at[i].name.len + f->at[i].value.len;
     }

@@ -17,6 +17,7 @@
 #include "base/codes.h"
 #include "bson/compare.h"
 #include "bson/number.h"
+#include "eval/expr.h"
 #include "eval/match_internal.h"
 #include "eval/regex.h"
 
@@ -25,6 +26,7 @@ enum answer { FAILED = -1, NO = 0, YES = 1 };
 struct failure {
     status st;
     struct err *err;
+    struct expr_env *env; /* of $expr */
 };
 
 /* What a tree is asked about: a document, or a value that stands for the first part of every path. */
@@ -275,6 +277,18 @@ static enum answer eval_walk(const struct match_walk *w, const struct subject *s
     return eval_all(w->rest, w->rest_count, s, f);
 }
 
+static enum answer eval_expr(const struct match_node *n, const struct subject *s, struct failure *f) {
+    struct expr_run x = f->env->run;
+    struct arena_mark mark = arena_mark(x.arena);
+    bool is_true = false;
+    x.root = s->doc;
+    x.err = f->err;
+    f->st = expr_test(&x, n->expr, &is_true);
+    f->env->run.random_state = x.random_state;
+    arena_rewind(x.arena, mark);
+    return f->st != ST_OK ? FAILED : answer_of(is_true);
+}
+
 static enum answer negate(enum answer a) { return a == FAILED ? FAILED : answer_of(a == NO); }
 
 static enum answer eval_node(const struct match_node *n, const struct subject *s, struct failure *f) {
@@ -285,6 +299,7 @@ static enum answer eval_node(const struct match_node *n, const struct subject *s
     case MATCH_OR: return eval_any(n->children, n->child_count, s, f);
     case MATCH_NOR: return negate(eval_any(n->children, n->child_count, s, f));
     case MATCH_NOT: return negate(eval_node(n->children[0], s, f));
+    case MATCH_EXPR: return eval_expr(n, s, f);
     case MATCH_TEXT:
     case MATCH_TRUE: return YES;
     case MATCH_FALSE: return NO;
@@ -292,8 +307,9 @@ static enum answer eval_node(const struct match_node *n, const struct subject *s
     }
 }
 
-static status ask(const struct match_node *n, const struct subject *s, bool *matches, struct err *err) {
-    struct failure f = {ST_OK, err};
+static status ask(const struct matcher *m, const struct match_node *n, const struct subject *s, bool *matches,
+                  struct err *err) {
+    struct failure f = {ST_OK, err, m->env};
     enum answer a = eval_node(n, s, &f);
     if (a == FAILED) return f.st;
     *matches = a == YES;
@@ -302,9 +318,8 @@ static status ask(const struct match_node *n, const struct subject *s, bool *mat
 
 status match_node_doc(const struct matcher *m, const struct match_node *node, struct bdoc doc, bool *matches,
                       struct err *err) {
-    (void) m;
     struct subject s = {.doc = doc};
-    return ask(node, &s, matches, err);
+    return ask(m, node, &s, matches, err);
 }
 
 status match_doc(const struct matcher *m, struct bdoc doc, bool *matches, struct err *err) {
@@ -313,11 +328,11 @@ status match_doc(const struct matcher *m, struct bdoc doc, bool *matches, struct
 
 status match_value(const struct matcher *m, struct bval v, bool *matches, struct err *err) {
     struct subject s = {.first = v, .has_first = true};
-    return ask(m->root, &s, matches, err);
+    return ask(m, m->root, &s, matches, err);
 }
 
 status match_first_element(const struct matcher *m, struct bdoc array, struct bval *element, struct err *err) {
-    struct failure f = {ST_OK, err};
+    struct failure f = {ST_OK, err, m->env};
     struct field_scan scan = field_scan_of(array);
     struct field e;
     assert(m->root->op == MATCH_ELEM_MATCH_OBJECT || m->root->op == MATCH_ELEM_MATCH_VALUE);
@@ -343,7 +358,7 @@ static bool path_starts_with(const struct path *p, const struct path *prefix) {
 }
 
 static bool element_fits(const struct match_node *n, uint32_t part, struct bval element) {
-    struct failure f = {ST_OK, NULL};
+    struct failure f = {ST_OK, NULL, NULL};
     bool is_elem_match = n->op == MATCH_ELEM_MATCH_OBJECT || n->op == MATCH_ELEM_MATCH_VALUE;
     if (n->path.part_count == part)
         return (is_elem_match ? test_element(n, element, &f) : test_value(n, element, &f)) == YES;

@@ -36,12 +36,15 @@ enum match_op {
     MATCH_ELEM_MATCH_OBJECT, /* child: a query on the element's fields */
     MATCH_ELEM_MATCH_VALUE,  /* child: predicates on the element itself, their paths have no parts */
     MATCH_TEXT,              /* $text: true here; the executor answers it from the index */
+    MATCH_EXPR,              /* $expr: true of the whole document */
     MATCH_TRUE,
     MATCH_FALSE,
 };
 
 struct match_walk;
 struct match_regex;
+struct expr;
+struct expr_env;
 
 /* The compiled form, which the planner reads. Nodes live in the arena given to match_compile. */
 struct match_node {
@@ -58,6 +61,7 @@ struct match_node {
     int64_t size;               /* SIZE */
     bool exists;                /* EXISTS */
     struct match_regex *regex;
+    const struct expr *expr; /* EXPR */
     struct match_walk *walk; /* AND: how match.c serves its children from one walk; NULL is allowed, only slower */
 };
 
@@ -81,6 +85,7 @@ struct matcher {
     struct match_text text;
     const struct mem *mem;       /* of compiled regexes */
     struct match_regex *regexes; /* all of them, to be released */
+    struct expr_env *env;        /* what $expr is evaluated with: then one thread at a time. NULL: none */
 };
 
 /* Compiles `filter` ({} matches all). The filter's bytes must outlive the matcher. Refusals carry MongoDB's codes and
@@ -88,6 +93,10 @@ struct matcher {
  * needs to be released. */
 status match_compile(const struct mem *mem, struct arena *arena, struct bdoc filter, struct matcher *out,
                      struct err *err);
+/* The same for filters that may hold $expr: compiled and evaluated with `env`, whose arena and mem serve for all, and which must outlive the
+ * matcher and be prepared before it is used. env NULL is match_compile. */
+status match_compile_with(struct expr_env *env, const struct mem *mem, struct arena *arena, struct bdoc filter,
+                          struct matcher *out, struct err *err);
 void matcher_release(struct matcher *m);
 
 /* An AND over nodes of a compiled matcher, for residual predicates. Keeps the array. */

@@ -7,6 +7,7 @@
 #include "bson/compare.h"
 #include "bson/number.h"
 #include "eval/describe.h"
+#include "eval/expr.h"
 #include "eval/match_internal.h"
 #include "eval/regex.h"
 #include "eval/sort.h"
@@ -553,6 +554,17 @@ static status parse_constant(struct parse *ps, struct belem e, enum match_op op,
     return new_leaf(ps, op, NULL, out, &n);
 }
 
+/* Its truth is asked of the whole document, so it stands where $text may, but for $elemMatch. */
+static status parse_expr(struct parse *ps, struct belem e, enum match_op op, struct list *out) {
+    struct match_node *n;
+    if (ps->place == PLACE_ELEMENT)
+        return RAISE_CODE(ps->err, CODE_BadValue, "$expr can only be applied to the top-level document");
+    if (ps->m->env == NULL) return RAISE(ps->err, ST_UNSUPPORTED, "$expr is not supported here");
+    TRY(new_leaf(ps, op, NULL, out, &n));
+    n->value = e.value;
+    return expr_parse(&ps->m->env->scope, e.value, &n->expr, ps->err);
+}
+
 static status parse_comment(struct parse *ps, struct belem e, enum match_op op, struct list *out) {
     (void) ps;
     (void) e;
@@ -635,7 +647,12 @@ static status parse_filter(struct parse *ps, struct bdoc filter, struct list *ou
 
 status match_compile(const struct mem *mem, struct arena *arena, struct bdoc filter, struct matcher *out,
                      struct err *err) {
-    *out = (struct matcher){.mem = mem};
+    return match_compile_with(NULL, mem, arena, filter, out, err);
+}
+
+status match_compile_with(struct expr_env *env, const struct mem *mem, struct arena *arena, struct bdoc filter,
+                          struct matcher *out, struct err *err) {
+    *out = (struct matcher){.mem = mem, .env = env};
     struct parse ps = {.arena = arena, .m = out, .err = err};
     struct list list = {0};
     status st = parse_filter(&ps, filter, &list);
@@ -693,7 +710,7 @@ static const struct tree_op tree_ops[] = {
     {"$comment", parse_comment, MATCH_TRUE},
     {"$alwaysTrue", parse_constant, MATCH_TRUE},
     {"$alwaysFalse", parse_constant, MATCH_FALSE},
-    {"$expr", NULL, 0},
+    {"$expr", parse_expr, MATCH_EXPR},
     {"$jsonSchema", NULL, 0},
     {"$sampleRate", NULL, 0},
     {"$where", NULL, 0},

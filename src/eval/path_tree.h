@@ -18,6 +18,9 @@ struct path_node {
     const void *leaf; /* what stands here; NULL: children */
     uint32_t child_count;
     struct path_node *children;
+    uint32_t made_count; /* for projections: children that make fields, in the order of the specification */
+    const struct path_node **made;
+    uint32_t order;
 };
 
 struct path_place {

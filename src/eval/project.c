@@ -12,19 +12,22 @@
 #include "eval/describe.h"
 #include "eval/path_tree.h"
 
-enum leaf_kind { LEAF_KEEP, LEAF_DROP, LEAF_SLICE, LEAF_ELEM_MATCH, LEAF_META };
+enum leaf_kind { LEAF_KEEP, LEAF_DROP, LEAF_SLICE, LEAF_ELEM_MATCH, LEAF_META, LEAF_EXPR };
 
 struct leaf {
     enum leaf_kind kind;
     struct path path;
     int64_t skip, limit; /* SLICE: skip < 0 counts from the end; limit < 0: all of the last -limit */
     bool has_skip;
-    struct matcher query; /* ELEM_MATCH */
+    struct matcher query;    /* ELEM_MATCH */
+    const struct expr *expr; /* EXPR */
 };
 
 struct projection {
     const struct mem *mem;
-    bool is_empty, is_inclusion, is_plain, keeps_id, has_meta, has_elem_match;
+    struct expr_env *env; /* NULL: there are no expressions */
+    enum projection_kind kind;
+    bool is_empty, is_inclusion, is_plain, keeps_id, has_meta, has_elem_match, has_expr;
     struct path_node root;
     struct leaf *leaves;
     uint32_t leaf_count;
@@ -39,6 +42,8 @@ enum {
     CODE_COLLISION_SAME = 31250,
     CODE_INCLUSION_IN_EXCLUSION = 31253,
     CODE_EXCLUSION_IN_INCLUSION = 31254,
+    CODE_EXPRESSION_IN_EXCLUSION = 31252,
+    CODE_UNKNOWN_EXPRESSION = 31325,
     PARSE_DEPTH_MAX = 100
 };
 
@@ -50,7 +55,7 @@ struct parse {
     enum { ID_UNSAID, ID_KEPT, ID_DROPPED } id;
     struct leaf *leaves;
     uint32_t leaf_count, leaf_cap;
-    bool has_slice, has_nested_id;
+    bool has_slice, has_nested_id, has_id_expr;
 };
 
 static status no_memory(struct err *err) { return RAISE(err, ST_NOMEM, "projection"); }
@@ -104,6 +109,27 @@ static status add_flag(struct parse *ps, const struct path *path, bool keep) {
     return new_leaf(ps, keep ? LEAF_KEEP : LEAF_DROP, path, &leaf);
 }
 
+/* {path: expression}. Any but $addFields's makes it an inclusion. */
+static status add_expr(struct parse *ps, const struct path *path, struct bval v) {
+    struct leaf *leaf;
+    bool is_id = slice_equal(path->text, SLICE_LIT("_id"));
+    if (ps->p->env == NULL)
+        return RAISE(ps->err, ST_UNSUPPORTED, "an expression as projection of '%.*s' is not supported here",
+                     SLICE_ARGS(path->text));
+    if (ps->type == TYPE_EXCLUSION)
+        return RAISE_CODE(ps->err, CODE_EXPRESSION_IN_EXCLUSION,
+                          "Cannot use an expression %.*s in an exclusion projection", SLICE_ARGS(path->text));
+    if (slice_equal(path->parts[0].name, SLICE_LIT("_id"))) ps->has_nested_id = true;
+    if (ps->p->kind != PROJECTION_ADD_FIELDS && !is_id) ps->type = TYPE_INCLUSION;
+    if (is_id && ps->p->kind != PROJECTION_ADD_FIELDS) ps->has_id_expr = true;
+    ps->p->has_expr = true;
+    TRY(new_leaf(ps, LEAF_EXPR, path, &leaf));
+    const struct expr *e;
+    TRY(expr_parse(&ps->p->env->scope, v, &e, ps->err));
+    leaf->expr = e;
+    return ST_OK;
+}
+
 /* NaN counts as 0, what is too large as the largest. */
 static bool slice_number(struct bval v, int64_t *out) {
     if (!bval_is_number(v)) return false;
@@ -114,9 +140,9 @@ static bool slice_number(struct bval v, int64_t *out) {
     return true;
 }
 
-/* What is no $slice of find may be the expression $slice, which takes 2 or 3 arguments and is not supported. One of
- * numbers only is nobody's: the expression wants an array first. */
-static status wrong_slice(struct parse *ps, const struct path *path, struct bval v) {
+/* What is no $slice of find may be the expression $slice (ST_NOT_FOUND), which takes 2 or 3 arguments. One of numbers
+ * only is nobody's: the expression wants an array first. */
+static status wrong_slice(struct parse *ps, struct bval v) {
     bool are_numbers = true;
     struct biter it = biter_of(v.type == B_ARRAY ? bval_doc(v) : bdoc_empty);
     struct belem e;
@@ -130,19 +156,22 @@ static status wrong_slice(struct parse *ps, const struct path *path, struct bval
         return RAISE_CODE(ps->err, 28724,
                           "Invalid $slice syntax. The given syntax did not match the find() syntax because :: $slice "
                           "takes two numbers, the second positive");
-    return RAISE(ps->err, ST_UNSUPPORTED, "the expression $slice in the projection of '%.*s' is not supported",
-                 SLICE_ARGS(path->text));
+    return ST_NOT_FOUND;
 }
 
+/* ST_NOT_FOUND: it is an expression. */
 static status add_slice(struct parse *ps, const struct path *path, struct bval v) {
-    struct leaf *leaf;
+    struct leaf *leaf, slice = {.kind = LEAF_SLICE, .path = *path};
+    if (!slice_number(v, &slice.limit)) {
+        slice.has_skip = v.type == B_ARRAY && bdoc_count(bval_doc(v)) == 2 &&
+            slice_number(barray_at(bval_doc(v), 0), &slice.skip) &&
+            slice_number(barray_at(bval_doc(v), 1), &slice.limit) && slice.limit > 0;
+        if (!slice.has_skip) return wrong_slice(ps, v);
+    }
     ps->has_slice = true;
     TRY(new_leaf(ps, LEAF_SLICE, path, &leaf));
-    if (slice_number(v, &leaf->limit)) return ST_OK;
-    leaf->has_skip = v.type == B_ARRAY && bdoc_count(bval_doc(v)) == 2 &&
-        slice_number(barray_at(bval_doc(v), 0), &leaf->skip) && slice_number(barray_at(bval_doc(v), 1), &leaf->limit) &&
-        leaf->limit > 0;
-    return leaf->has_skip ? ST_OK : wrong_slice(ps, path, v);
+    *leaf = slice;
+    return ST_OK;
 }
 
 /* {"": {$elemMatch: query}}, for match_first_element. */
@@ -197,11 +226,17 @@ static status add_operator(struct parse *ps, const struct path *path, struct bdo
             ps->err, 15983,
             "An object representing an expression must have exactly one field, in the projection of '%.*s'",
             SLICE_ARGS(path->text));
-    if (slice_equal(e.name, SLICE_LIT("$slice"))) return add_slice(ps, path, e.value);
-    if (slice_equal(e.name, SLICE_LIT("$elemMatch"))) return add_elem_match(ps, path, e.value);
-    if (slice_equal(e.name, SLICE_LIT("$meta"))) return add_meta(ps, path, e.value);
-    return RAISE(ps->err, ST_UNSUPPORTED, "the expression %.*s in the projection of '%.*s' is not supported",
-                 SLICE_ARGS(e.name), SLICE_ARGS(path->text));
+    struct bval whole = {doc.p, doc.len, B_DOCUMENT};
+    if (ps->p->kind == PROJECTION_FIND) {
+        status st = ST_NOT_FOUND;
+        if (slice_equal(e.name, SLICE_LIT("$slice"))) st = add_slice(ps, path, e.value);
+        else if (slice_equal(e.name, SLICE_LIT("$elemMatch"))) st = add_elem_match(ps, path, e.value);
+        else if (slice_equal(e.name, SLICE_LIT("$meta"))) st = add_meta(ps, path, e.value);
+        if (st != ST_NOT_FOUND) return st;
+    }
+    if (ps->p->kind != PROJECTION_ADD_FIELDS && !expr_is_operator(e.name))
+        return RAISE_CODE(ps->err, CODE_UNKNOWN_EXPRESSION, "Unknown expression %.*s", SLICE_ARGS(e.name));
+    return add_expr(ps, path, whole);
 }
 
 static status add_field(struct parse *ps, struct slice prefix, struct belem e, int depth);
@@ -209,7 +244,9 @@ static status add_field(struct parse *ps, struct slice prefix, struct belem e, i
 static status add_nested(struct parse *ps, const struct path *path, struct bdoc doc, int depth) {
     struct biter it = biter_of(doc);
     struct belem e;
-    if (!biter_next(&it, &e))
+    if (!biter_next(&it, &e) && ps->p->kind == PROJECTION_ADD_FIELDS)
+        return add_expr(ps, path, (struct bval){doc.p, doc.len, B_DOCUMENT});
+    if (bdoc_is_empty(doc))
         return RAISE_CODE(ps->err, 51270,
                           "An empty sub-projection is not a valid value. Found empty object at path: %.*s",
                           SLICE_ARGS(path->text));
@@ -233,17 +270,18 @@ static status add_field(struct parse *ps, struct slice prefix, struct belem e, i
     }
     TRY(path_parse(ps->arena, text, &path, ps->err));
     TRY(check_path(&path, ps->err));
-    if (bval_is_number(e.value) || e.value.type == B_BOOL) return add_flag(ps, &path, bval_truthy(e.value));
+    bool is_flag = bval_is_number(e.value) || e.value.type == B_BOOL;
+    if (is_flag && ps->p->kind != PROJECTION_ADD_FIELDS) return add_flag(ps, &path, bval_truthy(e.value));
     if (e.value.type == B_DOCUMENT) return add_nested(ps, &path, bval_doc(e.value), depth);
-    return RAISE(ps->err, ST_UNSUPPORTED, "literals and field paths as projection of '%.*s' are not supported",
-                 SLICE_ARGS(text));
+    return add_expr(ps, &path, e.value);
 }
 
 /* What decides when neither 1 nor 0 was said of any other field: {_id: 1} includes, else $slice excludes, else
  * $elemMatch includes. */
 static bool is_inclusion(const struct parse *ps) {
+    if (ps->p->kind == PROJECTION_ADD_FIELDS) return false;
     if (ps->type != TYPE_OPEN) return ps->type == TYPE_INCLUSION;
-    return ps->id == ID_KEPT || (ps->p->has_elem_match && !ps->has_slice);
+    return ps->id == ID_KEPT || ps->has_id_expr || (ps->p->has_elem_match && !ps->has_slice);
 }
 
 static status add_id(struct parse *ps) {
@@ -266,11 +304,36 @@ static status collide(const struct path_collision *c, struct err *err) {
                       SLICE_ARGS(c->second->text), SLICE_ARGS(rest));
 }
 
+/* Which nodes make fields, in the order of the specification; *makes: this one does. */
+static status order_made(struct parse *ps, struct path_node *node, bool *makes) {
+    const struct leaf *leaf = node->leaf;
+    if (leaf != NULL) {
+        *makes = leaf->kind == LEAF_EXPR;
+        node->order = (uint32_t) (leaf - ps->leaves);
+        return ST_OK;
+    }
+    node->order = UINT32_MAX;
+    node->made = arena_array(ps->arena, const struct path_node *, (size_t) node->child_count + 1);
+    if (node->made == NULL) return no_memory(ps->err);
+    for (uint32_t i = 0; i < node->child_count; i++) {
+        struct path_node *child = &node->children[i];
+        bool child_makes = false;
+        TRY(order_made(ps, child, &child_makes));
+        if (child->order < node->order) node->order = child->order;
+        if (!child_makes) continue;
+        uint32_t at = node->made_count++;
+        for (; at > 0 && node->made[at - 1]->order > child->order; at--) node->made[at] = node->made[at - 1];
+        node->made[at] = child;
+    }
+    *makes = node->made_count != 0;
+    return ST_OK;
+}
+
 static status finish(struct parse *ps) {
     struct projection *p = ps->p;
     struct path_collision collision;
     p->is_inclusion = is_inclusion(ps);
-    p->is_plain = p->is_inclusion && !p->has_meta && !p->has_elem_match && !ps->has_slice;
+    p->is_plain = p->is_inclusion && !p->has_expr && !p->has_meta && !p->has_elem_match && !ps->has_slice;
     TRY(add_id(ps));
     struct path_place *places = arena_array(ps->arena, struct path_place, (size_t) ps->leaf_count + 1);
     p->paths = arena_array(ps->arena, struct path, (size_t) ps->leaf_count + 1);
@@ -280,7 +343,9 @@ static status finish(struct parse *ps) {
         if (ps->leaves[i].kind == LEAF_KEEP) p->paths[p->path_count++] = ps->leaves[i].path;
     }
     TRY(path_tree_build(ps->arena, places, ps->leaf_count, &p->root, &collision, ps->err));
-    return collision.found ? collide(&collision, ps->err) : ST_OK;
+    if (collision.found) return collide(&collision, ps->err);
+    bool makes;
+    return p->has_expr ? order_made(ps, &p->root, &makes) : ST_OK;
 }
 
 static void release_leaves(struct leaf *leaves, uint32_t count) {
@@ -289,26 +354,40 @@ static void release_leaves(struct leaf *leaves, uint32_t count) {
     }
 }
 
+static status compile(struct parse *ps, struct bdoc doc, struct projection **out) {
+    struct projection *p = ps->p;
+    p->is_empty = bdoc_is_empty(doc);
+    struct biter it = biter_of(doc);
+    struct belem e;
+    status st = ST_OK;
+    while (st == ST_OK && biter_next(&it, &e)) st = add_field(ps, SLICE_NONE, e, 0);
+    if (st == ST_OK) st = finish(ps);
+    if (st != ST_OK) {
+        release_leaves(ps->leaves, ps->leaf_count);
+        return st;
+    }
+    p->leaves = ps->leaves;
+    p->leaf_count = ps->leaf_count;
+    *out = p;
+    return ST_OK;
+}
+
 status projection_compile(const struct mem *mem, struct arena *arena, struct bdoc doc, struct projection **out,
                           struct err *err) {
     struct projection *p = arena_new(arena, struct projection);
     if (p == NULL) return no_memory(err);
     p->mem = mem;
-    p->is_empty = bdoc_is_empty(doc);
-    struct parse ps = {.p = p, .arena = arena, .err = err};
-    struct biter it = biter_of(doc);
-    struct belem e;
-    status st = ST_OK;
-    while (st == ST_OK && biter_next(&it, &e)) st = add_field(&ps, SLICE_NONE, e, 0);
-    if (st == ST_OK) st = finish(&ps);
-    if (st != ST_OK) {
-        release_leaves(ps.leaves, ps.leaf_count);
-        return st;
-    }
-    p->leaves = ps.leaves;
-    p->leaf_count = ps.leaf_count;
-    *out = p;
-    return ST_OK;
+    return compile(&(struct parse){.p = p, .arena = arena, .err = err}, doc, out);
+}
+
+status projection_compile_with(struct expr_env *env, enum projection_kind kind, struct bdoc doc,
+                               struct projection **out, struct err *err) {
+    struct projection *p = arena_new(env->scope.arena, struct projection);
+    if (p == NULL) return no_memory(err);
+    p->mem = env->scope.mem;
+    p->env = env;
+    p->kind = kind;
+    return compile(&(struct parse){.p = p, .arena = env->scope.arena, .err = err}, doc, out);
 }
 
 void projection_release(struct projection *p) {
@@ -317,12 +396,44 @@ void projection_release(struct projection *p) {
 
 bool projection_needs_text_score(const struct projection *p) { return p->has_meta; }
 
+bool projection_is_inclusion(const struct projection *p) { return p->is_inclusion; }
+
+status projection_deps(const struct projection *p, struct expr_deps *deps, bool *keeps_others, struct err *err) {
+    *keeps_others = !p->is_inclusion || p->is_empty;
+    for (uint32_t i = 0; i < p->leaf_count; i++) {
+        const struct leaf *leaf = &p->leaves[i];
+        if (leaf->kind == LEAF_EXPR) TRY(expr_deps_add(deps, leaf->expr, err));
+        /* A field made inside another one needs that one for what stands around it. */
+        if (leaf->kind != LEAF_EXPR || leaf->path.part_count > 1)
+            TRY(expr_deps_add_path(deps, leaf->kind == LEAF_EXPR ? leaf->path.parts[0].name : leaf->path.text, err));
+    }
+    return ST_OK;
+}
+
+/* Is one the other, or a prefix of it up to a dot? */
+static bool overlap(struct slice a, struct slice b) {
+    struct slice s = a.len < b.len ? a : b, l = a.len < b.len ? b : a;
+    return slice_starts_with(l, s) && (l.len == s.len || l.p[s.len] == '.');
+}
+
+bool projection_touches(const struct projection *p, struct slice path) {
+    bool named = false;
+    for (uint32_t i = 0; i < p->leaf_count; i++) {
+        if (!overlap(p->leaves[i].path.text, path)) continue;
+        if (p->leaves[i].kind != LEAF_KEEP) return true;
+        named = named || slice_starts_with(path, p->leaves[i].path.text);
+    }
+    return p->is_inclusion && !named;
+}
+
 const struct path *projection_paths(const struct projection *p, uint32_t *count) {
     *count = p->is_plain ? p->path_count : 0;
     return p->is_plain ? p->paths : NULL;
 }
 
 /* --- applying -------------------------------------------------------------------------------------------------- */
+
+static status make_field(const struct projection *p, const struct path_node *node, struct bbuild *out, struct err *err);
 
 /* `nested`: inside an array that is an array's element. */
 static status project_fields(const struct projection *p, const struct path_node *node, struct bdoc doc, bool nested,
@@ -365,6 +476,29 @@ static status project_elem_match(const struct leaf *leaf, struct slice name, str
     return ST_OK;
 }
 
+/* A field made anew: its value, or a document of what is made below it. */
+static status make_field(const struct projection *p, const struct path_node *node, struct bbuild *out,
+                         struct err *err) {
+    const struct leaf *leaf = node->leaf;
+    if (leaf != NULL) {
+        struct bval v;
+        TRY(expr_eval(&p->env->run, leaf->expr, &v));
+        bbuild_value(out, node->name.name, v);
+        return ST_OK;
+    }
+    struct bbuild sub = bbuild_open_doc(out, node->name.name);
+    for (uint32_t i = 0; i < node->made_count; i++) TRY(make_field(p, node->made[i], &sub, err));
+    bbuild_close(&sub);
+    return ST_OK;
+}
+
+/* A document made in the place of what is none. */
+static status make_document(const struct projection *p, const struct path_node *node, struct bbuild *sub,
+                            struct err *err) {
+    for (uint32_t i = 0; i < node->made_count; i++) TRY(make_field(p, node->made[i], sub, err));
+    return ST_OK;
+}
+
 static status project_elements(const struct projection *p, const struct path_node *node, struct bdoc array, bool nested,
                                struct bbuild *out, struct err *err) {
     struct biter it = biter_of(array);
@@ -378,6 +512,10 @@ static status project_elements(const struct projection *p, const struct path_nod
             struct bbuild sub = bbuild_push_array(out);
             TRY(project_elements(p, node, bval_doc(e.value), true, &sub, err));
             bbuild_close(&sub);
+        } else if (p->kind == PROJECTION_ADD_FIELDS && node->made_count != 0) {
+            struct bbuild sub = bbuild_push_doc(out);
+            TRY(make_document(p, node, &sub, err));
+            bbuild_close(&sub);
         } else if (!p->is_inclusion) {
             bbuild_push(out, e.value);
         }
@@ -385,8 +523,11 @@ static status project_elements(const struct projection *p, const struct path_nod
     return ST_OK;
 }
 
-static status project_leaf(const struct projection *p, const struct leaf *leaf, const struct field *f, bool nested,
+/* A field of the document that something is said of. In $addFields a new value takes the old one's place; in an
+ * inclusion it stands after the fields kept. */
+static status project_leaf(const struct projection *p, const struct path_node *node, const struct field *f, bool nested,
                            struct bbuild *out, struct err *err) {
+    const struct leaf *leaf = node->leaf;
     switch (leaf->kind) {
     case LEAF_KEEP: bbuild_value(out, f->name, f->value); return ST_OK;
     case LEAF_SLICE:
@@ -394,6 +535,7 @@ static status project_leaf(const struct projection *p, const struct leaf *leaf, 
         else bbuild_value(out, f->name, f->value);
         return ST_OK;
     case LEAF_ELEM_MATCH: return p->is_inclusion ? ST_OK : project_elem_match(leaf, f->name, f->value, out, err);
+    case LEAF_EXPR: return p->is_inclusion ? ST_OK : make_field(p, node, out, err);
     default: return ST_OK;
     }
 }
@@ -408,8 +550,22 @@ static status project_inner(const struct projection *p, const struct path_node *
         struct bbuild sub = bbuild_open_array(out, f->name);
         TRY(project_elements(p, node, bval_doc(f->value), nested, &sub, err));
         bbuild_close(&sub);
+    } else if (node->made_count != 0) {
+        return make_field(p, node, out, err);
     } else if (!p->is_inclusion) {
         bbuild_value(out, f->name, f->value);
+    }
+    return ST_OK;
+}
+
+/* The fields that are made and were not met in the document. */
+static status make_missing(const struct projection *p, const struct path_node *node, struct bdoc doc,
+                           struct bbuild *out, struct err *err) {
+    for (uint32_t i = 0; i < node->made_count; i++) {
+        const struct path_node *child = node->made[i];
+        bool after = p->is_inclusion && child->leaf != NULL; /* whether it was there or not */
+        if (!after && field_get(doc, &child->name).type != B_MISSING) continue;
+        TRY(make_field(p, child, out, err));
     }
     return ST_OK;
 }
@@ -423,12 +579,12 @@ static status project_fields(const struct projection *p, const struct path_node 
         if (child == NULL) {
             if (!p->is_inclusion) bbuild_value(out, f.name, f.value);
         } else if (child->leaf != NULL) {
-            TRY(project_leaf(p, child->leaf, &f, nested, out, err));
+            TRY(project_leaf(p, child, &f, nested, out, err));
         } else {
             TRY(project_inner(p, child, &f, nested, out, err));
         }
     }
-    return ST_OK;
+    return node->made_count != 0 ? make_missing(p, node, doc, out, err) : ST_OK;
 }
 
 /* What stands after the document's own fields. */
@@ -453,6 +609,10 @@ status projection_apply(const struct projection *p, struct bdoc doc, double text
     struct bbuild b;
     size_t start = out->len;
     bbuild_begin(&b, out);
+    if (p->has_expr) {
+        p->env->run.root = doc;
+        p->env->run.err = err;
+    }
     if (p->is_empty) {
         bbuild_elems(&b, doc);
     } else {

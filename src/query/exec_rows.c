@@ -46,6 +46,9 @@ static status projection_next(struct stage *s, struct row *out, struct err *err)
     struct projector *p = (struct projector *) s;
     TRY(stage_next(s->children[0], out, err));
     buf_clear(&p->out);
+    if (s->x->query->owns_env) arena_reset(s->x->query->env->run.arena);
+    s->x->query->env->run.score = out->score;
+    s->x->query->env->run.has_score = s->x->query->needs_score;
     return projection_apply(s->x->query->projection, out->doc, out->score, &p->out, &out->doc, err);
 }
 

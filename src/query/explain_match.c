@@ -110,6 +110,7 @@ static bool has_own_path(const struct match_node *n) {
     case MATCH_OR:
     case MATCH_NOR:
     case MATCH_NOT:
+    case MATCH_EXPR:
     case MATCH_TEXT:
     case MATCH_TRUE:
     case MATCH_FALSE: return false;
@@ -141,6 +142,7 @@ void explain_match(struct bbuild *b, const struct match_node *n) {
     case MATCH_NOT: show_not(b, n); return;
     case MATCH_TRUE: bbuild_int32(b, "$alwaysTrue", 1); return;
     case MATCH_FALSE: bbuild_int32(b, "$alwaysFalse", 1); return;
+    case MATCH_EXPR: bbuild_value(b, SLICE_LIT("$expr"), n->value); return;
     case MATCH_TEXT: return;
     default:
         field = bbuild_open_doc(b, n->path.text);

@@ -14,6 +14,8 @@ struct find {
     bool owns_txn;
     struct collection *collection;
     struct projection *projection;
+    struct expr_env env; /* of the projection */
+    bool has_env;
     struct bval id;
     struct buf key, out;
     struct kv_value value;
@@ -37,6 +39,7 @@ static status copy_request(struct find *f, const struct find_request *req, struc
     TRY(copy_doc(f, &f->req.filter, err));
     TRY(copy_doc(f, &f->req.projection, err));
     TRY(copy_doc(f, &f->req.sort, err));
+    TRY(copy_doc(f, &f->req.let, err));
     if (req->hint.type == B_MISSING) return ST_OK;
     struct slice hint = slice_of(req->hint.p, req->hint.len);
     TRY(copy_slice(f, &hint, err));
@@ -53,7 +56,7 @@ static void borrow_limits(struct find *f, const struct op *op) {
 
 /* Nothing to plan: one document by its key. */
 static bool is_by_id(const struct find_request *req) {
-    bool plain = req->sort.p == NULL && req->hint.type == B_MISSING && req->skip == 0 && req->min.p == NULL &&
+    bool plain = req->sort.p == NULL && req->let.p == NULL && req->hint.type == B_MISSING && req->skip == 0 && req->min.p == NULL &&
         req->max.p == NULL && !req->return_key && !req->show_record_id;
     return plain && req->filter.p != NULL && query_simple_id(req->filter).type != B_MISSING;
 }
@@ -65,8 +68,12 @@ static status open_by_id(struct find *f, struct err *err) {
     buf_init(&f->out, f->op.mem);
     TRY(ns_check(f->req.ns, false, err));
     if (f->req.projection.p != NULL && !bdoc_is_empty(f->req.projection)) {
-        TRY(projection_compile(f->op.mem, &f->op.arena, f->req.projection, &f->projection, err));
-        if (projection_needs_text_score(f->projection))
+        struct env *env = db_env(f->op.db);
+        expr_env_init(&f->env, f->op.mem, &f->op.arena, (int64_t) env->ops->now_ms(env));
+        f->has_env = true;
+        TRY(projection_compile_with(&f->env, PROJECTION_FIND, f->req.projection, &f->projection, err));
+        TRY(expr_env_prepare(&f->env, err));
+        if (projection_needs_text_score(f->projection) || f->env.scope.reads_score)
             return err_raise(err, ST_INVALID, 40218, __FILE__, __LINE__,
                              "query requires text score metadata, but it is not available");
     }
@@ -128,6 +135,7 @@ void find_close(struct find *f) {
     if (f->by_id) {
         kv_value_release(&f->value);
         if (f->projection != NULL) projection_release(f->projection);
+        if (f->has_env) expr_env_release(&f->env);
         if (f->collection != NULL) collection_unref(f->collection);
         if (f->owns_txn) kv_abort(f->txn);
         buf_release(&f->key);

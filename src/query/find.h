@@ -5,6 +5,8 @@
 #include "bson/build.h"
 #include "doc/catalog.h"
 
+struct expr_env;
+
 struct find_request {
     struct ns ns;
     struct bdoc filter, projection, sort; /* p NULL: none */
@@ -13,6 +15,8 @@ struct find_request {
     struct bdoc min, max;            /* refused for now */
     bool return_key, show_record_id; /* refused for now */
     bool allow_disk_use;
+    struct bdoc let;         /* variables for expressions; p NULL: none */
+    struct expr_env *env;    /* what expressions are compiled and evaluated with, of a statement around this one; NULL: the query makes its own */
 };
 
 /* A running find. It copies the request and keeps a reading transaction of its own (or the session's) until it is closed. */

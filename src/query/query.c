@@ -32,8 +32,7 @@ static status check_options(const struct find_request *req, struct err *err) {
     return ST_OK;
 }
 
-static status compile_order(const struct mem *mem, struct arena *arena, const struct find_request *req, struct query *q,
-                            struct err *err) {
+static status compile_order(struct arena *arena, const struct find_request *req, struct query *q, struct err *err) {
     if (req->sort.p != NULL && !bdoc_is_empty(req->sort)) {
         struct sort_pattern *sort = arena_new(arena, struct sort_pattern);
         if (sort == NULL) return RAISE(err, ST_NOMEM, "sort");
@@ -44,15 +43,41 @@ static status compile_order(const struct mem *mem, struct arena *arena, const st
             q->needs_score = q->needs_score || sort->fields[i].is_text_score;
     }
     if (req->projection.p != NULL && !bdoc_is_empty(req->projection)) {
-        TRY(projection_compile(mem, arena, req->projection, &q->projection, err));
+        TRY(projection_compile_with(q->env, PROJECTION_FIND, req->projection, &q->projection, err));
         q->projection_doc = req->projection;
         q->needs_score = q->needs_score || projection_needs_text_score(q->projection);
     }
     return ST_OK;
 }
 
-status query_compile(const struct mem *mem, struct arena *arena, const struct find_request *req, struct query *out,
-                     struct err *err) {
+/* The statement's own environment of expressions, unless it runs inside another's. */
+static status make_env(const struct mem *mem, struct arena *arena, int64_t now_ms, const struct find_request *req,
+                       struct query *q, struct err *err) {
+    q->env = req->env;
+    if (q->env != NULL) return ST_OK;
+    q->env = arena_new(arena, struct expr_env);
+    if (q->env == NULL) return RAISE(err, ST_NOMEM, "query");
+    q->owns_env = true;
+    expr_env_init(q->env, mem, arena, now_ms);
+    return req->let.p != NULL ? expr_env_let(q->env, req->let, err) : ST_OK;
+}
+
+static status compile(const struct mem *mem, struct arena *arena, const struct find_request *req, struct query *q,
+                      struct err *err) {
+    TRY(match_compile_with(q->env, mem, arena, q->filter, &q->matcher, err));
+    TRY(compile_order(arena, req, q, err));
+    TRY(expr_env_prepare(q->env, err));
+    q->needs_score = q->needs_score || (q->owns_env && q->env->scope.reads_score);
+    if (q->needs_score && !q->matcher.text.is_set)
+        return err_raise(err, ST_INVALID, 40218, __FILE__, __LINE__,
+                         "query requires text score metadata, but it is not available");
+    if (q->matcher.text.is_set && q->hint.type != B_MISSING)
+        return RAISE_CODE(err, CODE_BadValue, "$text and hint not allowed in same query");
+    return ST_OK;
+}
+
+status query_compile(const struct mem *mem, struct arena *arena, int64_t now_ms, const struct find_request *req,
+                     struct query *out, struct err *err) {
     struct query q = {.arena = arena,
                       .filter = req->filter.p != NULL ? req->filter : bdoc_empty,
                       .hint = req->hint,
@@ -61,13 +86,8 @@ status query_compile(const struct mem *mem, struct arena *arena, const struct fi
                       .allow_disk_use = req->allow_disk_use};
     TRY(check_options(req, err));
     q.id = query_simple_id(q.filter);
-    TRY(match_compile(mem, arena, q.filter, &q.matcher, err));
-    status st = compile_order(mem, arena, req, &q, err);
-    if (st == ST_OK && q.needs_score && !q.matcher.text.is_set)
-        st = err_raise(err, ST_INVALID, 40218, __FILE__, __LINE__,
-                       "query requires text score metadata, but it is not available");
-    if (st == ST_OK && q.matcher.text.is_set && q.hint.type != B_MISSING)
-        st = RAISE_CODE(err, CODE_BadValue, "$text and hint not allowed in same query");
+    status st = make_env(mem, arena, now_ms, req, &q, err);
+    if (st == ST_OK) st = compile(mem, arena, req, &q, err);
     if (st != ST_OK) {
         query_release(&q);
         return st;
@@ -79,5 +99,7 @@ status query_compile(const struct mem *mem, struct arena *arena, const struct fi
 void query_release(struct query *q) {
     if (q->projection != NULL) projection_release(q->projection);
     matcher_release(&q->matcher);
+    if (q->owns_env) expr_env_release(q->env);
+    q->owns_env = false;
     q->projection = NULL;
 }

@@ -2,6 +2,7 @@
 #ifndef ELMO_QUERY_QUERY_H
 #define ELMO_QUERY_QUERY_H
 
+#include "eval/expr.h"
 #include "eval/match.h"
 #include "eval/project.h"
 #include "eval/sort_key.h"
@@ -19,10 +20,12 @@ struct query {
     int64_t skip, limit;
     bool needs_score; /* sort or projection asks for the text score */
     bool allow_disk_use;
+    struct expr_env *env; /* of expressions */
+    bool owns_env;
 };
 
-/* The request's documents must outlive the query. On failure nothing needs to be released. */
-status query_compile(const struct mem *mem, struct arena *arena, const struct find_request *req, struct query *out,
+/* `now_ms` is $$NOW. The request's documents must outlive the query. On failure nothing needs to be released. */
+status query_compile(const struct mem *mem, struct arena *arena, int64_t now_ms, const struct find_request *req, struct query *out,
                      struct err *err);
 void query_release(struct query *q);
 

@@ -38,7 +38,8 @@ status run_open(struct run *r, struct op *op, const struct find_request *req, co
     status st = ST_OK;
     *r = (struct run){.op = op};
     TRY_OUT(ns_check(req->ns, false, err));
-    TRY_OUT(query_compile(op->mem, &op->arena, req, &r->query, err));
+    struct env *env = db_env(op->db);
+    TRY_OUT(query_compile(op->mem, &op->arena, (int64_t) env->ops->now_ms(env), req, &r->query, err));
     r->has_query = true;
     if (opts->txn != NULL) r->txn = opts->txn;
     else TRY_OUT(run_begin(op, &r->txn, &r->owns_txn, err));

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bson/build.h"
+#include "eval/expr.h"
 #include "eval/match.h"
 #include "eval/project.h"
 #include "eval/sort_key.h"
@@ -140,6 +142,76 @@ static void run_project(struct case_block *c) {
     arena_release(&arena);
 }
 
+/* The value alone of a document {"v": value}. */
+static void answer_value(struct case_block *c, int i, struct bval v) {
+    struct buf buf;
+    struct bbuild b;
+    char wrapped[8192];
+    buf_init(&buf, mem_default());
+    bbuild_begin(&b, &buf);
+    bbuild_value(&b, SLICE_LIT("v"), v);
+    struct bdoc d = bbuild_finish(&b);
+    if (v.type == B_MISSING) {
+        case_answer(c, i, "want", "missing");
+    } else {
+        char *was = c->lines[i].value;
+        bool is_missing = strcmp(was, "missing") == 0;
+        (void) snprintf(wrapped, sizeof(wrapped), "{\"v\": %s}", is_missing ? "null" : was);
+        c->lines[i].value = wrapped;
+        case_answer_doc(c, i, "want", d);
+        c->lines[i].value = was;
+        char *answer = c->lines[i].answer; /* {"v": ...} */
+        if (answer != NULL) {
+            size_t n = strlen(answer);
+            memmove(answer, answer + 6, n - 7);
+            answer[n - 7] = 0;
+        }
+        if (is_missing && answer == NULL) case_answer(c, i, "want", "null");
+    }
+    buf_release(&buf);
+}
+
+/* expr, then `doc:` and `want: value` in turn (`missing` for none), or `error:`. A block without expr gives the document of all that follow. */
+static void run_expr(struct case_block *c) {
+    static bson_t *common;
+    if (case_get(c, "expr") == NULL) {
+        if (common != NULL) bson_destroy(common);
+        common = case_json(c, case_get(c, "doc"));
+        return;
+    }
+    struct arena arena;
+    struct expr_env e;
+    const struct expr *expr = NULL;
+    struct err err = ERR_INIT;
+    bson_t *doc = NULL;
+    char wrapped[8192];
+    arena_init(&arena, mem_default());
+    expr_env_init(&e, mem_default(), &arena, NOW_MS);
+    (void) snprintf(wrapped, sizeof(wrapped), "{\"e\": %s}", case_get(c, "expr"));
+    bson_t *spec = case_json(c, wrapped);
+    status st = expr_parse(&e.scope, bdoc_get_str(case_doc(spec), "e"), &expr, &err);
+    if (st == ST_OK) st = expr_env_prepare(&e, &err);
+    for (int i = 0; i < c->line_count; i++) {
+        const char *key = c->lines[i].key;
+        struct bval v = BVAL_MISSING;
+        if (key != NULL && strcmp(key, "doc") == 0) {
+            if (doc != NULL) bson_destroy(doc);
+            doc = case_json(c, c->lines[i].value);
+        }
+        if (key == NULL || !is_result(key)) continue;
+        arena_reset(e.run.arena);
+        e.run.root = doc != NULL ? case_doc(doc) : common != NULL ? case_doc(common) : bdoc_empty;
+        e.run.err = &err;
+        status done = st != ST_OK ? st : expr_eval(&e.run, expr, &v);
+        if (done != ST_OK) case_answer_error(c, i, &err);
+        else answer_value(c, i, v);
+    }
+    if (doc != NULL) bson_destroy(doc);
+    bson_destroy(spec);
+    expr_env_release(&e);
+    arena_release(&arena);
+}
+
 struct keyed {
     struct buf key;
     char *text;
@@ -231,6 +303,23 @@ CASES(update_refused, run_update)
 CASES(update_replace, run_update)
 CASES(update_upsert, run_update)
 CASES(update_positional, run_update)
+CASES(expr_accum, run_expr)
+CASES(expr_arith, run_expr)
+CASES(expr_array, run_expr)
+CASES(expr_compare, run_expr)
+CASES(expr_convert, run_expr)
+CASES(expr_date, run_expr)
+CASES(expr_date_math, run_expr)
+CASES(expr_misc, run_expr)
+CASES(expr_n, run_expr)
+CASES(expr_object, run_expr)
+CASES(expr_paths, run_expr)
+CASES(expr_refused, run_expr)
+CASES(expr_set, run_expr)
+CASES(expr_string, run_expr)
+CASES(expr_text, run_expr)
+CASES(expr_trig, run_expr)
+CASES(expr_variable, run_expr)
 CASES(project, run_project)
 CASES(project_refused, run_project)
 CASES(sort_key, run_sort)
