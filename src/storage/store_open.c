@@ -70,10 +70,13 @@ status store_load_manifest(struct store *s, const struct superblock *sb, struct 
     status st = ST_OK;
     uint64_t rest = sb->manifest_len;
     buf_init(&bytes, s->mem);
+    mutex_lock(&s->lock); /* a check runs beside what makes the file longer or shorter */
+    uint64_t file_len = s->file_len;
+    mutex_unlock(&s->lock);
     /* A length that the file cannot hold is refused before memory is asked for. */
     for (uint32_t i = 0; i < sb->manifest_extent_count; i++)
-        if (sb->manifest_extents[i].at + sb->manifest_extents[i].len > s->file_len) rest = UINT64_MAX;
-    if (rest > s->file_len) {
+        if (sb->manifest_extents[i].at + sb->manifest_extents[i].len > file_len) rest = UINT64_MAX;
+    if (rest > file_len) {
         st = RAISE(err, ST_CORRUPT, "%s: the manifest lies outside of the file", s->path);
         goto out;
     }
