@@ -43,6 +43,7 @@ struct conn *conn_new(struct server *s, int fd, const struct sockaddr_storage *p
     atomic_init(&c->deadline_ms, 0);
     atomic_init(&c->moved, 0);
     atomic_init(&c->parked_held, 0);
+    atomic_init(&c->is_parked, false);
     atomic_init(&c->end, END_PEER);
     peer_text(peer, at, c->remote, sizeof(c->remote), &c->is_local);
     set_socket(fd, !at->is_unix);
@@ -383,6 +384,7 @@ static void end(struct conn *c) {
 static void park(struct conn *c, uint32_t events) {
     struct epoll_event event = {.events = events | EPOLLONESHOT, .data.ptr = c};
     atomic_store_explicit(&c->parked_held, c->share.held, memory_order_relaxed);
+    atomic_store_explicit(&c->is_parked, true, memory_order_release);
     if (epoll_ctl(c->server->parked_fd, EPOLL_CTL_MOD, c->fd, &event) == 0) return; /* no longer ours */
     (void) conn_refuse(c, END_MEMORY, strerror(errno));
     end(c);

@@ -45,8 +45,10 @@ struct conn {
     atomic_uint_fast64_t deadline_ms; /* 0: none */
     atomic_size_t moved;              /* bytes received and sent, all told */
     atomic_size_t parked_held;        /* of the budget, when it was parked */
-    atomic_int end;                   /* enum conn_end: why */
-    size_t moved_seen;                /* the loop's */
+    atomic_bool
+        is_parked;  /* stored before it is parked, loaded after it shows: the kernel between them orders nothing in C */
+    atomic_int end; /* enum conn_end: why */
+    size_t moved_seen; /* the loop's */
     unsigned stalled_ticks;
 
     char remote[64];

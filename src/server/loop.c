@@ -94,8 +94,11 @@ static void on_parked(uv_poll_t *handle, int status, int events) {
     (void) events;
     do {
         count = epoll_wait(s->parked_fd, ready, PARKED_AT_ONCE, 0);
-        for (int i = 0; i < count; i++)
-            pool_push(&s->pool, ready[i].data.ptr); /* it shows once: it is the pool's now */
+        for (int i = 0; i < count; i++) { /* it shows once: it is the pool's now */
+            struct conn *c = ready[i].data.ptr;
+            (void) atomic_load_explicit(&c->is_parked, memory_order_acquire);
+            pool_push(&s->pool, c);
+        }
     } while (count == PARKED_AT_ONCE);
 }
 

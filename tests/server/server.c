@@ -299,7 +299,7 @@ Test(server, is_not_held_up_by_half_messages) {
     int fd = wire_connect(uri);
     double begun = now_s();
     for (int i = 0; i < 50; i++) (void) wire_ok(fd, "{'ping': 1}");
-    cr_assert(now_s() - begun < 5, "%f s for 50 pings", now_s() - begun);
+    cr_assert(now_s() - begun < 20, "%f s for 50 pings", now_s() - begun);
     for (int i = 0; i < CLIENTS; i++) (void) close(fds[i]);
     cr_assert(log_says("Connection ended", CLIENTS, 20));
     (void) wire_ok(fd, "{'ping': 1}");
@@ -336,7 +336,7 @@ Test(server, is_not_held_up_by_slow_readers) {
     nap(100);
     double begun = now_s();
     for (int i = 0; i < 50; i++) (void) wire_ok(fd, "{'ping': 1}");
-    cr_assert(now_s() - begun < 5);
+    cr_assert(now_s() - begun < 20);
     for (int i = 0; i < CLIENTS; i++) {
         cr_assert(wire_receive(fds[i], &reply));
         cr_assert(reply.len > 7 * 1000 * 1000, "%zu bytes", reply.len);
