@@ -69,9 +69,10 @@ static status authorize_nobody(const struct command_call *call, unsigned access,
     bool excepted;
     TRY(is_excepted(call->client, call->op, &excepted, err));
     if (!excepted) return RAISE_CODE(err, CODE_Unauthorized, "Command %s requires authentication", call->command->name);
-    if ((access & (ACCESS_LOGGED_IN | ACCESS_ASKS)) != 0) return ST_OK;
-    if (call->command == &command_create_user && access == ACCESS_BY_USER_ADMIN && slice_equal(db, SLICE_LIT("admin")))
-        return ST_OK;
+    bool is_row = (access & (ACCESS_LOGGED_IN | ACCESS_ASKS)) != 0;
+    bool is_first = access == ACCESS_BY_USER_ADMIN && slice_equal(db, SLICE_LIT("admin"));
+    if (call->command == &command_create_user && (is_row || is_first)) return ST_OK;
+    if (is_row) return RAISE_CODE(err, CODE_Unauthorized, "Command %s requires authentication", call->command->name);
     return auth_refuse(call, db, err);
 }
 

@@ -73,12 +73,18 @@ void service_log_line(struct command_env *env, const char *line, bool is_warning
     if (old != NULL) mem_free(mem, old, strlen(old) + 1);
 }
 
-bool service_kill_op(struct command_env *env, uint64_t op_id, int32_t code) {
+/* Under service->lock. */
+static bool is_of_same_user(const struct client *a, const struct client *b) {
+    return a->principal != NULL && b->principal != NULL && slice_equal(a->principal->full_name, b->principal->full_name);
+}
+
+bool service_kill_op(struct command_env *env, uint64_t op_id, const struct client *only, int32_t code) {
     struct service *s = &env->service;
     bool found = false;
     mutex_lock(&s->lock);
     for (struct client *c = s->clients; c != NULL && !found; c = c->next) {
         if (c->running == NULL || c->running->op_id != op_id) continue;
+        if (only != NULL && !is_of_same_user(only, c)) continue;
         running_stop(c->running, code);
         found = true;
     }

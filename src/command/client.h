@@ -133,8 +133,8 @@ struct command_input {
 status client_command(struct client *c, struct op *op, const struct command_input *in, struct buf *reply,
                       struct bdoc *reply_doc, struct err *err);
 
-/* Stops the op with this number: false when there is none. `code` goes to its caller (11601 Interrupted as a rule). */
-bool service_kill_op(struct command_env *env, uint64_t op_id, int32_t code);
+/* Stops the op with this number, if it is of the same user as `only` (NULL: of anybody): false when there is none. `code` goes to its caller (11601 Interrupted as a rule). */
+bool service_kill_op(struct command_env *env, uint64_t op_id, const struct client *only, int32_t code);
 
 /* Stops whatever runs in the session, but for what `except` (may be NULL) runs. */
 void service_stop_session(struct command_env *env, const struct session *s, const struct client *except, int32_t code);

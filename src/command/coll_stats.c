@@ -1,5 +1,6 @@
 /* The collStats and dataSize commands: one collection's sizes, from the tree's counts and the collection's counters. */
 #include "base/codes.h"
+#include "command/auth.h"
 #include "command/fields.h"
 #include "command/requests.h"
 #include "doc/db.h"
@@ -189,7 +190,7 @@ static status run_size(struct command_call *call, struct err *err) {
     struct ns ns = {slice_of(cmd.ns.p, (size_t) (dot - cmd.ns.p)),
                     slice_of(dot + 1, cmd.ns.len - (size_t) (dot - cmd.ns.p) - 1)};
     TRY(ns_check(ns, false, err));
-    TRY(command_authorize(call, ACCESS_READERS, ns.db, err));
+    TRY(command_authorize_ns(call, ACCESS_READERS, ns, err));
     if ((cmd.min.p == NULL) != (cmd.max.p == NULL))
         return RAISE_CODE(err, CODE_BadValue, "only one of min or max specified");
     if (cmd.min.p != NULL) TRY(measure_range(call->op, ns, &cmd, &stat, err));

@@ -46,7 +46,7 @@ static status run(struct command_call *call, struct err *err) {
     struct matcher matcher;
     struct buf rows;
     bool own = bval_truthy(bdoc_get_str(call->body, "$ownOps")), all = bval_truthy(bdoc_get_str(call->body, "$all"));
-    if (!own) TRY(command_authorize(call, 0, call->db, err));
+    if (!own) TRY(command_authorize(call, ACCESS_BY_MONITOR, call->db, err));
     TRY(filter_of(call, &filter, err));
     TRY(match_compile(call->op->mem, &call->op->arena, filter, &matcher, err));
     struct ops_wanted wanted = {.idle_connections = all, .only = own ? call->client : NULL};

@@ -26,6 +26,7 @@ struct client_cursor {
     int64_t id;        /* 0 until it is stored */
     struct ns ns;      /* owned copy */
     struct slice user; /* the same; who opened it, len 0: nobody */
+    unsigned access;   /* what its user must still have at each getMore (enum command_access); 0: nothing */
     struct cursors *table;
     bool has_session;
     uint8_t lsid[16];

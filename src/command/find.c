@@ -69,6 +69,7 @@ static status run(struct command_call *call, struct err *err) {
         find_close(find);
         return st;
     }
+    cursor->access = call->command->access;
     cursor->no_timeout = cmd.no_cursor_timeout;
     if (cmd.limit > 0) cursor->rows_left = cmd.limit;
     return cursor_reply(call->env->cursors, call->op, cursor, "firstBatch", cmd.batch_size, cmd.single_batch,

@@ -1,5 +1,6 @@
 /* The getMore command. */
 #include "base/codes.h"
+#include "command/auth.h"
 #include "command/command.h"
 #include "command/fields.h"
 
@@ -31,6 +32,12 @@ static status run(struct command_call *call, struct err *err) {
     struct ns ns = {call->db, cmd.collection};
     command_count_ops(call->env, OPCOUNT_GETMORE, 1);
     TRY(cursors_take(call->env->cursors, call->op, bval_int64(cmd.id), ns, &cursor, err));
+    /* A role that was taken away since must not go on to read. */
+    status st = cursor->access != 0 ? command_authorize_ns(call, cursor->access, ns, err) : ST_OK;
+    if (st != ST_OK) {
+        (void) cursors_put(call->env->cursors, cursor);
+        return st;
+    }
     return cursor_reply(call->env->cursors, call->op, cursor, "nextBatch", cmd.batch_size > 0 ? cmd.batch_size : -1,
                         false, call->reply, err);
 }

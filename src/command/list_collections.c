@@ -93,6 +93,7 @@ static status run(struct command_call *call, struct err *err) {
     buf_init(&v.row, call->op->mem);
     TRY(match_compile(call->op->mem, &call->op->arena, cmd.filter, &v.matcher, err));
     TRY_OUT(client_cursor_new(call->env->cursors, ns, NULL, &v.cursor, err));
+    v.cursor->access = cmd.name_only && cmd.authorized ? 0 : LISTS;
     TRY_OUT(command_begin_read(call->op, &txn, err));
     TRY_OUT(catalog_list(call->op, txn, call->db, visit, &v, err));
     struct client_cursor *cursor = v.cursor;

@@ -59,6 +59,7 @@ static status run(struct command_call *call, struct err *err) {
     TRY(list_cursor_parse(cmd.cursor, &batch_size, err));
     TRY(command_ns(call, cmd.collection, false, &ns, err));
     TRY(client_cursor_new(call->env->cursors, ns, NULL, &cursor, err));
+    cursor->access = call->command->access;
     status st = append_indexes(call->op, ns, &cursor->rows, err);
     if (st != ST_OK) {
         client_cursor_free(call->env->cursors, cursor);

@@ -1,5 +1,6 @@
 /* The renameCollection command. */
 #include "base/codes.h"
+#include "command/auth.h"
 #include "command/fields.h"
 #include "command/requests.h"
 
@@ -33,8 +34,8 @@ static status run(struct command_call *call, struct err *err) {
     TRY(fields_parse("renameCollection", call->body, fields, sizeof(fields) / sizeof(fields[0]), true, &cmd, err));
     TRY(split(cmd.from, "source", &from, err));
     TRY(split(cmd.to, "target", &to, err));
-    TRY(command_authorize(call, ACCESS_BY_WRITE, from.db, err));
-    TRY(command_authorize(call, ACCESS_BY_WRITE, to.db, err));
+    TRY(command_authorize_ns(call, ACCESS_BY_WRITE, from, err));
+    TRY(command_authorize_ns(call, ACCESS_BY_WRITE, to, err));
     return catalog_rename(call->op, from, to, cmd.drop_target, err);
 }
 

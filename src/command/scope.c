@@ -76,6 +76,8 @@ static status begin_of_wire(struct command_scope *scope, struct err *err) {
     struct command_call *call = scope->call;
     const struct generic *g = call->generic;
     if (!g->has_lsid || (call->command->flags & COMMAND_NO_SESSION) != 0) return ST_OK;
+    /* Who must log in and has not keeps nothing here; as with MongoDB. */
+    if (auth_is_asked(call->client) && call->client->principal == NULL) return ST_OK;
     struct session_id id = scope_session_id(call->client, g->lsid);
     TRY(sessions_get(call->env->sessions, &id, &call->session, err));
     call->op->session = call->session;

@@ -218,8 +218,10 @@ const struct command command_kill_sessions = {.name = "killSessions",
 const struct command command_kill_all_sessions = {.name = "killAllSessions",
                                                   .flags = 0,
                                                   .run = run_kill_all,
+                                                  .access = ACCESS_BY_CLUSTER,
                                                   .help = "Ends all sessions of the users given, or of everybody."};
 const struct command command_kill_all_sessions_by_pattern = {.name = "killAllSessionsByPattern",
                                                              .flags = 0,
                                                              .run = run_kill_pattern,
+                                                             .access = ACCESS_BY_CLUSTER,
                                                              .help = "Ends all sessions that match a pattern."};

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/handles.h"
 #include "support/api_db.h"
 #include "support/client_ease.h"
 #include "support/scram_client.h"
@@ -508,6 +509,112 @@ Test(auth, a_cursor_is_its_makers) {
     elmo_client_destroy(ann);
     elmo_client_destroy(too);
     elmo_client_destroy(bob);
+    stop();
+}
+
+Test(auth, a_role_that_is_taken_away_ends_its_cursors_too) {
+    const bson_t *reply;
+    serve(true);
+    make_user("app", "ann", "p", "read", "app");
+    elmo_client_t *boss = trusted_client(), *ann = remote_client();
+    cr_assert_eq(client_run(boss, "app", NULL, "{'insert': 'c', 'documents': [{}, {}, {}]}"), 0);
+    cr_assert_eq(client_run(boss, "app", NULL, "{'insert': 'd', 'documents': [{}]}"), 0);
+    cr_assert_eq(client_login(ann, "app", SHA1, "ann", "p"), 0);
+    cr_assert_eq(client_run(ann, "app", &reply, "{'find': 'c', 'batchSize': 1}"), 0);
+    long long rows = cursor_in(reply);
+    cr_assert_eq(client_run(ann, "app", &reply, "{'listCollections': 1, 'cursor': {'batchSize': 0}}"), 0);
+    long long names = cursor_in(reply);
+    const char *more = "{'getMore': {'$numberLong': '%lld'}, 'collection': '%s', 'batchSize': 1}";
+    char of_rows[200], of_names[200];
+    snprintf(of_rows, sizeof(of_rows), more, rows, "c");
+    snprintf(of_names, sizeof(of_names), more, names, "$cmd.listCollections");
+    cr_assert_eq(client_run(ann, "app", NULL, "%s", of_rows), 0);
+    cr_assert_eq(client_run(boss, "app", NULL, "{'revokeRolesFromUser': 'ann', 'roles': ['read']}"), 0);
+    cr_assert_eq(client_run(ann, "app", NULL, "%s", of_rows), 13);
+    cr_assert_eq(client_run(ann, "app", NULL, "%s", of_names), 13);
+    cr_assert_eq(client_run(boss, "app", NULL, "{'grantRolesToUser': 'ann', 'roles': ['read']}"), 0);
+    cr_assert_eq(client_run(ann, "app", NULL, "%s", of_rows), 0, "it was not used up: %s", client_message);
+    cr_assert_eq(client_run(ann, "app", NULL, "%s", of_names), 0);
+    elmo_client_destroy(boss);
+    elmo_client_destroy(ann);
+    stop();
+}
+
+Test(auth, commands_with_whole_namespaces_ask_about_those) {
+    serve(true);
+    make_user("app", "ann", "p", "readWrite", "admin");
+    make_user("app", "bob", "p", "readWrite", "system");
+    elmo_client_t *boss = trusted_client(), *ann = remote_client(), *bob = remote_client();
+    cr_assert_eq(client_run(boss, "app", NULL, "{'grantRolesToUser': 'bob', 'roles': [{'role': 'userAdmin', 'db': 'admin'}]}"), 0);
+    cr_assert_eq(client_run(boss, "system", NULL, "{'insert': 'users', 'documents': [{}]}"), 0);
+    cr_assert_eq(client_login(ann, "app", SHA1, "ann", "p"), 0);
+    cr_assert_eq(client_login(bob, "app", SHA1, "bob", "p"), 0);
+    /* Ranges that are measured one after the other would tell what users' documents hold. */
+    cr_assert_eq(client_run(ann, "admin", NULL,
+                            "{'dataSize': 'admin.system.users', 'keyPattern': {'_id': 1}, 'min': {'_id': 'a'}, 'max': {'_id': 'b'}}"),
+                 13);
+    cr_assert_eq(client_run(ann, "admin", NULL, "{'dataSize': 'admin.system.users'}"), 13);
+    cr_assert_eq(client_run(ann, "admin", NULL, "{'dataSize': 'admin.c'}"), 0);
+    cr_assert_eq(client_run(bob, "admin", NULL, "{'dataSize': 'admin.system.users'}"), 0, "%s", client_message);
+    /* Administering users of admin is no right to write there, whatever the source is called. */
+    cr_assert_eq(client_run(bob, "admin", NULL, "{'renameCollection': 'system.users', 'to': 'admin.taken'}"), 13);
+    elmo_client_destroy(boss);
+    elmo_client_destroy(ann);
+    elmo_client_destroy(bob);
+    stop();
+}
+
+static size_t session_count(void) { return sessions_count(db->command.sessions); }
+
+Test(auth, who_is_not_logged_in_keeps_no_session) {
+    serve(true);
+    make_user("app", "ann", "p", "read", "app");
+    elmo_client_t *c = remote_client();
+    const char *ping = "{'ping': 1, 'lsid': {'id': {'$binary': {'base64': 'AAAAAAAAAAAAAAAAAAAAAA==', 'subType': '04'}}}}";
+    size_t before = session_count();
+    cr_assert_eq(client_run(c, "admin", NULL, "%s", ping), 0);
+    cr_assert_eq(session_count(), before);
+    cr_assert_eq(client_login(c, "app", SHA1, "ann", "p"), 0);
+    cr_assert_eq(client_run(c, "admin", NULL, "%s", ping), 0);
+    cr_assert_eq(session_count(), before + 1);
+    elmo_client_destroy(c);
+    stop();
+}
+
+Test(auth, the_localhost_exception_shows_nothing) {
+    const bson_t *reply;
+    serve(true);
+    elmo_client_t *boss = trusted_client(), *near = local_client();
+    cr_assert_eq(client_run(boss, "app", NULL, "{'insert': 'c', 'documents': [{}, {}, {}]}"), 0);
+    cr_assert_eq(client_run(boss, "app", &reply, "{'find': 'c', 'batchSize': 1}"), 0);
+    long long id = cursor_in(reply);
+    cr_assert_eq(client_run(near, "app", NULL, "{'getMore': {'$numberLong': '%lld'}, 'collection': 'c'}", id), 13);
+    expect_message("Command getMore requires authentication");
+    cr_assert_eq(client_run(near, "app", NULL, "{'killCursors': 'c', 'cursors': [{'$numberLong': '%lld'}]}", id), 13);
+    cr_assert_eq(client_run(near, "admin", NULL, "{'currentOp': 1, '$ownOps': true}"), 13);
+    cr_assert_eq(client_run(near, "admin", NULL, "{'killSessions': []}"), 13);
+    cr_assert_eq(client_run(near, "admin", NULL, "{'listDatabases': 1}"), 13);
+    elmo_client_destroy(boss);
+    elmo_client_destroy(near);
+    stop();
+}
+
+Test(auth, what_runs_is_for_those_who_look_after_the_server_and_ones_own_for_everybody) {
+    static const struct {
+        const char *role;
+        int current_op, kill_all;
+    } rows[] = {{"clusterMonitor", 0, 13}, {"hostManager", 13, 0}, {"clusterAdmin", 0, 0}, {"readWriteAnyDatabase", 13, 13}};
+    serve(true);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        elmo_client_t *c = remote_client();
+        make_user("admin", rows[i].role, "p", rows[i].role, "admin");
+        cr_assert_eq(client_login(c, "admin", SHA1, rows[i].role, "p"), 0);
+        cr_expect_eq(client_run(c, "admin", NULL, "{'currentOp': 1}"), rows[i].current_op, "%s", rows[i].role);
+        cr_expect_eq(client_run(c, "admin", NULL, "{'currentOp': 1, '$ownOps': true}"), 0, "%s", rows[i].role);
+        cr_expect_eq(client_run(c, "admin", NULL, "{'killOp': 1, 'op': 1}"), 0, "%s", rows[i].role);
+        cr_expect_eq(client_run(c, "admin", NULL, "{'killAllSessions': []}"), rows[i].kill_all, "%s", rows[i].role);
+        elmo_client_destroy(c);
+    }
     stop();
 }
 
