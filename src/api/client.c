@@ -111,9 +111,12 @@ static const struct field client_fields[] = {
 };
 
 static status fill_client(struct client *c, const struct client_opts *o, struct err *err) {
+    struct mutex *lock = &c->env->service.lock;
     size_t len = o->remote.len < sizeof(c->remote) - 1 ? o->remote.len : sizeof(c->remote) - 1;
+    mutex_lock(lock); /* it is listed already: currentOp may read this */
     if (len != 0) memcpy(c->remote, o->remote.p, len);
     c->remote[len] = 0;
+    mutex_unlock(lock);
     c->is_local = o->is_local;
     c->is_trusted = o->is_trusted;
     if (o->tls_subject.p == NULL) return ST_OK;
