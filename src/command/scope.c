@@ -37,7 +37,9 @@ static status begin_txn(struct command_call *call, struct err *err) {
     if (ends_txn(call->command)) return ST_OK;
     if (g->has_start) TRY(session_txn_start(s, call->op, g->number, err));
     else TRY(session_txn_continue(s, call->op, g->number, err));
-    return session_txn_join(s, call->op, err);
+    status st = session_txn_join(s, call->op, err);
+    if (st != ST_OK) session_txn_fail(s); /* the statement has failed */
+    return st;
 }
 
 /* A txnNumber without a transaction. */
@@ -85,6 +87,8 @@ static status begin_of_wire(struct command_scope *scope, struct err *err) {
     if (!g->has_number) return ST_OK;
     TRY(session_enter(call->session, call->op, err));
     scope->is_entered = true;
+    if (session_is_ended(call->session))
+        return RAISE_CODE(err, CODE_Interrupted, "the session was ended while the command waited for it");
     scope->in_txn = generic_in_txn(g);
     return scope->in_txn ? begin_txn(call, err) : begin_write(scope, err);
 }
@@ -107,6 +111,7 @@ status scope_begin(struct command_scope *scope, struct command_call *call, struc
     status st = own != NULL ? begin_own(scope, own, err) : begin_of_wire(scope, err);
     if (st == ST_OK) return ST_OK;
     if (scope->in_txn) label(call, st, err);
+    else err->labels = 0;
     leave(scope);
     return st;
 }

@@ -177,6 +177,13 @@ void session_unref(struct session *s) {
     mutex_unlock(&ss->mutex);
 }
 
+bool session_is_ended(struct session *s) {
+    mutex_lock(&s->table->mutex);
+    bool is_ended = !s->is_listed;
+    mutex_unlock(&s->table->mutex);
+    return is_ended;
+}
+
 size_t sessions_count(struct sessions *ss) {
     mutex_lock(&ss->mutex);
     size_t n = ss->count;
@@ -210,18 +217,24 @@ status session_enter(struct session *s, const struct op *op, struct err *err) {
     return st;
 }
 
+/* Under the mutex. */
+static bool is_overdue(const struct sessions *ss, const struct session *s, uint64_t now_ms) {
+    return s->txn_began_ms != 0 && now_ms - s->txn_began_ms >= (uint64_t) ss->lifetime_s * 1000;
+}
+
 void session_leave(struct session *s) {
     struct sessions *ss = s->table;
     uint64_t now_ms = sessions_now_ms(ss);
     mutex_lock(&ss->mutex);
     s->used_at_ms = now_ms;
-    if ((s->is_killed || !s->is_listed) && s->state == TXN_RUNS) {
+    if ((s->is_killed || s->is_ending || is_overdue(ss, s, now_ms)) && s->state == TXN_RUNS) {
         mutex_unlock(&ss->mutex);
         session_rollback(s);
         mutex_lock(&ss->mutex);
     }
     s->is_killed = false;
     s->is_busy = false;
+    if (s->is_ending) unlist(s);
     cond_broadcast(&ss->left);
     mutex_unlock(&ss->mutex);
 }
@@ -239,7 +252,9 @@ static void kill_locked(struct session *s) {
     mutex_unlock(&ss->mutex);
     session_rollback(s);
     mutex_lock(&ss->mutex);
+    s->is_killed = false;
     s->is_busy = false;
+    if (s->is_ending) unlist(s);
     unref_locked(s);
     cond_broadcast(&ss->left);
 }
@@ -254,8 +269,9 @@ void session_end(struct session *s) {
     struct sessions *ss = s->table;
     mutex_lock(&ss->mutex);
     s->ref_count++;
+    s->is_ending = true;
     kill_locked(s);
-    unlist(s);
+    if (!s->is_busy) unlist(s);
     unref_locked(s);
     mutex_unlock(&ss->mutex);
 }
@@ -281,10 +297,6 @@ status sessions_each(struct sessions *ss, void (*visit)(void *ctx, struct sessio
 }
 
 /* --- upkeep --- */
-
-static bool is_overdue(const struct sessions *ss, const struct session *s, uint64_t now_ms) {
-    return s->txn_began_ms != 0 && now_ms - s->txn_began_ms >= (uint64_t) ss->lifetime_s * 1000;
-}
 
 /* Under the mutex: one session that must be done with, or NULL. */
 static struct session *next_due(struct sessions *ss, size_t *bucket, bool also_idle, uint64_t now_ms) {

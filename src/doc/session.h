@@ -56,7 +56,7 @@ struct session {
     struct session *next;        /* in its bucket */
     struct session *handle_next; /* in its bucket of handles */
     uint32_t ref_count;          /* the table's, and whoever looks at it */
-    bool is_busy, is_listed, is_killed;
+    bool is_busy, is_listed, is_killed, is_ending;
     uint64_t used_at_ms;     /* on the monotonic clock */
     uint64_t txn_began_ms;   /* 0: no transaction runs */
 
@@ -88,12 +88,14 @@ struct session *session_ref(struct session *s);
 void session_unref(struct session *s);
 size_t sessions_count(struct sessions *ss);
 
-/* Waits until nobody else has it: op_check's failures end the wait. */
+/* Waits until nobody else has it: op_check's failures end the wait. It may have been ended meanwhile. */
 status session_enter(struct session *s, const struct op *op, struct err *err);
+/* The table has forgotten it: another of the same id may have been made, and what this one knows no longer counts. */
+bool session_is_ended(struct session *s);
 /* Gives it back; a kill or an expired lifetime met meanwhile takes effect. */
 void session_leave(struct session *s);
 
-/* Ends it: its transaction is aborted (when somebody has entered: as soon as that one leaves), and the table forgets it. */
+/* Ends it: its transaction is aborted, and the table forgets it; when somebody has entered, as soon as that one leaves: so no two of one id are ever entered. */
 void session_end(struct session *s);
 /* Aborts its transaction alone. */
 void session_kill_txn(struct session *s);

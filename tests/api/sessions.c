@@ -265,3 +265,46 @@ static void sweep(bool once) {
 
 Test(sessions, want_of_memory_is_an_error_wherever_it_happens) { sweep(false); }
 Test(sessions, want_of_memory_that_passes_leaves_no_trace) { sweep(true); }
+
+Test(sessions, one_that_is_ended_while_it_is_entered_stays_the_only_one) {
+    elmo_t *db = open_at(":memory:", NULL);
+    struct sessions *ss = db->command.sessions;
+    struct session_id id = {.uuid = {1}, .user = SLICE_NONE};
+    struct session *first, *second, *third;
+    struct op op;
+    op_init(&op, db->document_db);
+    cr_assert_eq(sessions_get(ss, &id, &first, NULL), ST_OK);
+    cr_assert_eq(session_enter(first, &op, NULL), ST_OK);
+    session_end(first);
+    cr_assert_eq(sessions_get(ss, &id, &second, NULL), ST_OK);
+    cr_assert_eq(first, second); /* it may be writing: who comes now must wait for it */
+    session_leave(first);
+    cr_assert(session_is_ended(first));
+    cr_assert_eq(sessions_get(ss, &id, &third, NULL), ST_OK);
+    cr_assert_not(session_is_ended(third));
+    session_unref(first);
+    session_unref(second);
+    session_unref(third);
+    op_release(&op);
+    elmo_close(db);
+}
+
+Test(sessions, a_transaction_whose_time_has_come_ends_when_its_statement_does) {
+    elmo_t *db = open_at(":memory:", NULL);
+    struct sessions *ss = db->command.sessions;
+    struct session_id id = {.uuid = {1}, .user = SLICE_NONE};
+    struct session *s;
+    struct op op;
+    op_init(&op, db->document_db);
+    sessions_set_lifetime(ss, 0);
+    cr_assert_eq(sessions_get(ss, &id, &s, NULL), ST_OK);
+    cr_assert_eq(session_enter(s, &op, NULL), ST_OK);
+    cr_assert_eq(session_txn_start(s, &op, 1, NULL), ST_OK);
+    session_leave(s);
+    cr_assert_eq(session_enter(s, &op, NULL), ST_OK);
+    cr_assert_eq(s->state, TXN_ABORTED);
+    session_leave(s);
+    session_unref(s);
+    op_release(&op);
+    elmo_close(db);
+}
