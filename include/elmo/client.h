@@ -63,7 +63,7 @@ ELMO_API bool elmo_client_command (elmo_client_t *client, const char *db_name, c
                                    bson_error_t *error);
 /* The last reply is not needed any more: its memory is given back now, not with the next command. For connections that may be idle for long. */
 ELMO_API void elmo_client_forget (elmo_client_t *client);
-/* The command that is running, if any, ends soon with 11601. For a peer that has gone. */
+/* The command that is running, if any, ends soon with 11600. For a peer that has gone, and a server that stops: a write with a txnNumber is told that it may be sent again. */
 ELMO_API void elmo_client_cancel (elmo_client_t *client);
 
 #ifdef __cplusplus

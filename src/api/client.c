@@ -165,7 +165,7 @@ void elmo_client_destroy(elmo_client_t *c) {
 }
 
 void elmo_client_cancel(elmo_client_t *c) {
-    if (c != NULL) client_stop(&c->client, CODE_Interrupted);
+    if (c != NULL) client_stop(&c->client, CODE_InterruptedAtShutdown);
 }
 
 /* {ok: 0.0, errmsg: "out of memory", code: 146, codeName: "ExceededMemoryLimit"}, for want of the memory to say it otherwise. */
@@ -216,6 +216,7 @@ bool elmo_client_command(elmo_client_t *c, const char *db_name, const bson_t *bo
     status st = api_begin(c->db, &op, &err);
     if (st == ST_OK) st = lend_sequences(&op, sequences, sequence_count, &in, &err);
     if (st == ST_OK) st = client_command(&c->client, &op, &in, &c->reply, &reply_doc, &err);
+    if (st == ST_CLOSED && reply_doc.p == NULL) client_label_closed(&c->client, &in, &err);
     if (st != ST_OK && reply_doc.p == NULL) reply_doc = command_failure(&c->reply, &err);
     if (reply_doc.p == NULL) reply_doc = no_memory_reply();
     (void) bson_init_static(c->lent, reply_doc.p, reply_doc.len);

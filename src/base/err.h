@@ -25,6 +25,7 @@ typedef enum status status;
 enum err_label {
     ERR_TRANSIENT = 1u << 0,      /* TransientTransactionError: the whole transaction may be retried */
     ERR_UNKNOWN_COMMIT = 1u << 1, /* UnknownTransactionCommitResult */
+    ERR_RETRYABLE = 1u << 2,      /* RetryableWriteError: the command may be sent again, with its number, once there is a server */
 };
 
 struct err {

@@ -7,6 +7,7 @@
 #include "bson/check.h"
 #include "command/auth.h"
 #include "command/command.h"
+#include "command/generic.h"
 #include "doc/db.h"
 
 /* --- the service --- */
@@ -243,4 +244,15 @@ status client_command(struct client *c, struct op *op, const struct command_inpu
     if (st == ST_OK) return command_run(c, op, &in, reply, reply_doc, err);
     *reply_doc = command_failure(reply, err);
     return st;
+}
+
+void client_label_closed(struct client *c, const struct command_input *in, struct err *err) {
+    struct bdoc body;
+    struct generic generic;
+    struct belem first;
+    if (bson_check(in->body.p, in->body.len, 0, &body, NULL) != ST_OK) return;
+    body = unwrapped(body);
+    struct biter it = biter_of(body);
+    if (!biter_next(&it, &first) || generic_parse("", body, &generic, NULL) != ST_OK) return;
+    command_label_shutdown(c->env, command_find_by_name(first.name, NULL), &generic, err);
 }

@@ -133,6 +133,9 @@ struct command_input {
 status client_command(struct client *c, struct op *op, const struct command_input *in, struct buf *reply,
                       struct bdoc *reply_doc, struct err *err);
 
+/* The command was not run, for the database is closed: the labels that tell a driver so. */
+void client_label_closed(struct client *c, const struct command_input *in, struct err *err);
+
 /* Stops the op with this number, if it is of the same user as `only` (NULL: of anybody): false when there is none. `code` goes to its caller (11601 Interrupted as a rule). */
 bool service_kill_op(struct command_env *env, uint64_t op_id, const struct client *only, int32_t code);
 

@@ -132,6 +132,14 @@ static status run_in_scope(struct command_call *call, struct session *own, struc
     return scope_end(&scope, st, err);
 }
 
+void command_label_shutdown(const struct command_env *env, const struct command *command, const struct generic *g,
+                            struct err *err) {
+    bool ends_txn = command == &command_commit_transaction || command == &command_abort_transaction;
+    if ((err->code != CODE_InterruptedAtShutdown && err->code != CODE_ShutdownInProgress) || !g->has_number) return;
+    if (generic_in_txn(g) && !ends_txn) err->labels |= ERR_TRANSIENT;
+    else if (atomic_load_explicit(&env->service.is_replica, memory_order_acquire)) err->labels |= ERR_RETRYABLE;
+}
+
 static status run(struct command_call *call, struct session *own, struct err *err) {
     struct client *client = call->client;
     struct generic generic;
@@ -154,19 +162,24 @@ static status run(struct command_call *call, struct session *own, struct err *er
     call->op->user = SLICE_NONE;
     client_end(client);
     if (st == ST_INTERRUPTED && running.stop_code != 0) err->code = running.stop_code;
+    if (st != ST_OK) command_label_shutdown(call->env, call->command, &generic, err);
     call->generic = NULL;
     return st;
 }
 
 static void write_labels(struct bbuild *reply, uint32_t bits) {
-    static const char transient[] = "\x1a\0\0\0TransientTransactionError",
-                      unknown[] = "\x1f\0\0\0UnknownTransactionCommitResult";
-    if ((bits & (ERR_TRANSIENT | ERR_UNKNOWN_COMMIT)) == 0) return;
+    static const struct {
+        uint32_t bit;
+        const char *name;
+    } rows[] = {
+        {ERR_TRANSIENT, "TransientTransactionError"},
+        {ERR_UNKNOWN_COMMIT, "UnknownTransactionCommitResult"},
+        {ERR_RETRYABLE, "RetryableWriteError"},
+    };
+    if (bits == 0) return;
     struct bbuild labels = bbuild_open_array(reply, SLICE_LIT("errorLabels"));
-    if ((bits & ERR_TRANSIENT) != 0)
-        bbuild_push(&labels, (struct bval){(const uint8_t *) transient, sizeof(transient), B_STRING});
-    if ((bits & ERR_UNKNOWN_COMMIT) != 0)
-        bbuild_push(&labels, (struct bval){(const uint8_t *) unknown, sizeof(unknown), B_STRING});
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if ((bits & rows[i].bit) != 0) bbuild_push_slice(&labels, slice_str(rows[i].name));
     bbuild_close(&labels);
 }
 

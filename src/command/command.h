@@ -122,6 +122,10 @@ struct bdoc command_failure(struct buf *reply, const struct err *err);
 status command_ns(const struct command_call *call, struct slice collection, bool for_write, struct ns *out,
                   struct err *err);
 
+/* Labels for an answer that only says that the server goes down: what the command would have done may be done again elsewhere or later, as MongoDB's drivers do by these. */
+void command_label_shutdown(const struct command_env *env, const struct command *command, const struct generic *g,
+                            struct err *err);
+
 /* The transaction in which a statement reads: the session's, or one of its own that command_end_read ends. */
 status command_begin_read(struct op *op, struct kv_txn **out, struct err *err);
 void command_end_read(struct op *op, struct kv_txn *txn);
