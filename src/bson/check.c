@@ -9,6 +9,8 @@
 #include "base/codes.h"
 #include "bson/utf8.h"
 
+#define DEEPER 8 /* levels, by BSON_CHECK_DEEPER */
+
 struct frame {
     const uint8_t *end;  /* the document's closing zero */
     const uint8_t *name; /* of the field that is being read in it */
@@ -18,7 +20,8 @@ struct checker {
     const uint8_t *start;
     bool wants_utf8;
     int depth; /* index of the innermost open document */
-    struct frame frames[BSON_DEPTH_MAX];
+    int depth_max;
+    struct frame frames[BSON_DEPTH_MAX + DEEPER];
 };
 
 /* Appends a name, bytes that are no printable ASCII as '?'; returns the new end. */
@@ -32,7 +35,7 @@ static size_t append_name(char *text, size_t at, size_t cap, const uint8_t *name
 static status fail_at(const struct checker *c, const uint8_t *at, int32_t code, const char *what, struct err *err) {
     char path[256] = "";
     size_t len = 0;
-    for (int i = 0; i <= c->depth && i < BSON_DEPTH_MAX; i++) {
+    for (int i = 0; i <= c->depth && i < c->depth_max; i++) {
         if (c->frames[i].name == NULL) break;
         if (i > 0 && len + 1 < sizeof(path)) path[len++] = '.';
         len = append_name(path, len, sizeof(path), c->frames[i].name, c->frames[i].end);
@@ -115,9 +118,9 @@ static status push_doc(struct checker *c, const uint8_t *p, const uint8_t *limit
     uint32_t len = get_le32(p);
     if (len < 5 || len > (size_t) (limit - p)) return fail(c, p, "a document whose length is wrong", err);
     if (p[len - 1] != 0) return fail(c, p, "a document without its closing zero", err);
-    if (c->depth + 1 == BSON_DEPTH_MAX) {
+    if (c->depth + 1 == c->depth_max) {
         char what[64];
-        (void) snprintf(what, sizeof(what), "documents nested deeper than %d levels", BSON_DEPTH_MAX);
+        (void) snprintf(what, sizeof(what), "documents nested deeper than %d levels", c->depth_max);
         return fail_at(c, p, CODE_Overflow, what, err);
     }
     c->frames[++c->depth] = (struct frame){p + len - 1, NULL};
@@ -219,6 +222,7 @@ status bson_check(const uint8_t *p, size_t len, unsigned flags, struct bdoc *out
     c.start = p;
     c.wants_utf8 = (flags & BSON_CHECK_UTF8) != 0;
     c.depth = -1;
+    c.depth_max = (flags & BSON_CHECK_DEEPER) != 0 ? BSON_DEPTH_MAX + DEEPER : BSON_DEPTH_MAX;
     if (len < 5) return fail(&c, p, "a document that is cut off", err);
     if (get_le32(p) != len) return fail(&c, p, "a document whose length is wrong", err);
     TRY(push_doc(&c, p, p + len, err));

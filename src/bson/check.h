@@ -6,7 +6,8 @@
 #include "bson/value.h"
 
 enum bson_check_flag {
-    BSON_CHECK_UTF8 = 1u << 0, /* names and strings must be UTF-8 */
+    BSON_CHECK_UTF8 = 1u << 0,   /* names and strings must be UTF-8 */
+    BSON_CHECK_DEEPER = 1u << 1, /* for documents of elmo's own around ones from outside: 8 levels more */
 };
 
 /* Verifies length, structure, types, depth (BSON_DEPTH_MAX, code 15 Overflow), booleans 0/1, string terminators, binary and

@@ -5,7 +5,8 @@
 #include "doc/catalog_entry.h"
 #include "doc/db.h"
 
-#define SWEEP_MAX 10000 /* keys removed in one transaction */
+#define SWEEP_MAX 10000                       /* keys removed in one transaction */
+#define CHUNK_LEN_MAX ((size_t) 1024 * 1024) /* of statements: more go into the next chunk, but for a single one that is longer */
 
 void history_init(struct history *h, struct op *op, const struct session_id *id, int64_t number) {
     *h = (struct history){.op = op, .id = id, .number = number};
@@ -37,7 +38,7 @@ static status read_chunk(struct op *op, struct kv_txn *txn, const struct session
     catalog_key_history(key, id->uuid, id->user, chunk);
     if (key->failed) return RAISE(err, ST_NOMEM, "record of a session");
     TRY(kv_get(txn, buf_slice(key), &value, err));
-    status st = bson_check(value.bytes.p, value.bytes.len, 0, out, NULL) == ST_OK ? ST_OK : damaged(err);
+    status st = bson_check(value.bytes.p, value.bytes.len, BSON_CHECK_DEEPER, out, NULL) == ST_OK ? ST_OK : damaged(err);
     if (st == ST_OK) {
         out->p = arena_copy(&op->arena, out->p, out->len);
         if (out->p == NULL) st = RAISE(err, ST_NOMEM, "record of a session");
@@ -189,21 +190,29 @@ static status put_record(struct op *op, struct kv_txn *txn, const struct session
 }
 
 status history_put(struct history *h, struct kv_txn *txn, struct err *err) {
-    struct bbuild b;
     flush_last(h);
+    h->chunk_count = 0;
     if (h->pending.failed) return RAISE(err, ST_NOMEM, "record of a session");
-    if (h->pending_count == 0) return ST_OK;
-    begin_record(h->op, &b, h->number, "write");
-    struct bbuild list = bbuild_open_array(&b, SLICE_LIT("s"));
     for (size_t at = 0; at < h->pending.len;) {
-        struct bdoc d = bdoc_of(h->pending.p + at);
-        bbuild_push(&list, (struct bval){d.p, d.len, B_DOCUMENT});
-        at += d.len;
+        struct bbuild b;
+        begin_record(h->op, &b, h->number, "write");
+        struct bbuild list = bbuild_open_array(&b, SLICE_LIT("s"));
+        for (size_t start = at; at < h->pending.len;) {
+            struct bdoc d = bdoc_of(h->pending.p + at);
+            if (at != start && at + d.len - start > CHUNK_LEN_MAX) break;
+            bbuild_push(&list, (struct bval){d.p, d.len, B_DOCUMENT});
+            at += d.len;
+        }
+        bbuild_close(&list);
+        TRY(put_record(h->op, txn, h->id, h->chunk + h->chunk_count, &b, err));
+        h->chunk_count++;
     }
-    bbuild_close(&list);
-    TRY(put_record(h->op, txn, h->id, h->chunk, &b, err));
-    h->chunk++;
     return ST_OK;
+}
+
+void history_committed(struct history *h) {
+    h->chunk += h->chunk_count;
+    h->chunk_count = 0;
 }
 
 status history_put_commit(struct op *op, struct kv_txn *txn, const struct session_id *id, int64_t number,
@@ -230,7 +239,8 @@ static bool parse_key(struct slice key, struct session_id *out) {
 static bool is_expired(struct sessions *ss, struct slice key, struct slice value, uint64_t now_ms) {
     struct session_id id;
     struct bdoc record;
-    if (!parse_key(key, &id) || bson_check(value.p, value.len, 0, &record, NULL) != ST_OK) return false;
+    if (!parse_key(key, &id) || bson_check(value.p, value.len, BSON_CHECK_DEEPER, &record, NULL) != ST_OK)
+        return false;
     struct bval t = bdoc_get_str(record, "t");
     if (t.type != B_DATE || (uint64_t) bval_int64(t) + SESSION_IDLE_MS > now_ms) return false;
     return !sessions_has(ss, &id);

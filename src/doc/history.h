@@ -5,7 +5,7 @@
  *   statement {i: int32 id, c: int32 (so many, ids ascending; default 1), p: inserted, m: matched, o: modified, d: deleted, u: _id upserted, x: more}
  * Fields of a statement that are 0 or missing are left out. "commit": the number was a transaction's, which was committed.
  *
- * Chunk 0 is the record; each further transaction of one command adds a chunk, 1, 2, ..., of the same form. Chunks of other numbers are leftovers of longer commands
+ * Chunk 0 is the record; each further transaction of one command, and one that has much to tell, adds a chunk, 1, 2, ..., of the same form. Chunks of other numbers are leftovers of longer commands
  * and count for nothing.
  *
  * H1  A record is written in the same transaction as the writes that it tells of.
@@ -34,7 +34,8 @@ struct history {
     struct bdoc ids;   /* stmtIds; p NULL: none */
     struct done *done; /* before; in the op's arena */
     uint32_t done_count, found_at;
-    uint32_t chunk;    /* the next to be written */
+    uint32_t chunk;    /* the first of the open transaction */
+    uint32_t chunk_count; /* that history_put has written into it */
     uint32_t reached;  /* statements of the command that have been reached */
     struct buf pending; /* of the open transaction: statements, the elements of an array */
     uint32_t pending_count;
@@ -53,6 +54,8 @@ int32_t history_statement_id(const struct history *h, uint32_t i);
 status history_note(struct history *h, uint32_t i, const struct done *did, struct err *err);
 /* Writes what was noted into the transaction, which is about to be committed. */
 status history_put(struct history *h, struct kv_txn *txn, struct err *err);
+/* It has been committed. */
+void history_committed(struct history *h);
 /* The open transaction has ended, or is forgotten. */
 void history_forget(struct history *h);
 

@@ -58,6 +58,7 @@ status write_batch_commit(struct write_batch *b, bool last, struct err *err) {
         return st;
     }
     TRY(kv_commit(txn, durable ? KV_SYNC : KV_SYNC_LATER, err));
+    if (b->op->history != NULL) history_committed(b->op->history);
     b->is_unsynced = !durable;
     return ST_OK;
 }

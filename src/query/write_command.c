@@ -50,12 +50,14 @@ struct loop {
     uint32_t from_i;
     struct write_result from_out;
     uint32_t single_until; /* statements below it get transactions of their own */
+    bool is_lost;          /* a batch could not be committed: what its statements have answered is not so */
 };
 
 /* Empties the batch; a conflict sends the loop back to where the batch began. *again tells. */
 static status commit_batch(struct loop *l, bool last, bool *again, struct err *err) {
     status st = write_batch_commit(&l->batch, last, err);
     *again = retry_is_transient(st);
+    l->is_lost = st != ST_OK && !*again;
     if (!*again) return st;
     TRY(retry_wait(&l->retry, l->op, st, err));
     if (l->i > l->single_until) l->single_until = l->i;
@@ -95,6 +97,7 @@ static status repeat_statement(struct loop *l, bool *repeated, struct err *err) 
     l->out->deleted += done->deleted;
     if (done->upserted.type != B_MISSING)
         TRY(write_result_add_upserted(l->op, l->out, l->i, done->upserted, err));
+    l->batch.is_unsynced = true; /* the first time may have ended between its commit and its sync */
     l->i++;
     return ST_OK;
 }
@@ -156,7 +159,7 @@ static status loop_run(struct loop *l, struct err *err) {
             status st = op_check(l->op, &e);
             if (st == ST_OK) st = run_statement(l, &e);
             if (st == ST_OK) continue;
-            if (!write_error_is_of_statement(st)) {
+            if (l->is_lost || !write_error_is_of_statement(st)) {
                 if (err != NULL) *err = e;
                 return st;
             }

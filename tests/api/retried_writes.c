@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -145,4 +146,106 @@ Test(retried_writes, are_recognised_after_a_crash) {
     elmo_client_destroy(c);
     elmo_close(db);
     folder_remove(&f);
+}
+
+static bson_t *text_of(char letter, size_t len) {
+    char *text = malloc(len + 1);
+    memset(text, letter, len);
+    text[len] = 0;
+    bson_t *d = bson_new();
+    cr_assert(bson_append_utf8(d, "_id", 3, text, (int) len));
+    free(text);
+    return d;
+}
+
+/* Two upserts of documents with long _ids, 19 MB together: more than one value of the store holds. */
+static void upsert_long_ids(elmo_client_t *c, int64_t number, bson_t *copy) {
+    bson_t *body = doc_of("{update: 'c', %s, txnNumber: {$numberLong: '%lld'}}", LSID("1"), (long long) number), updates;
+    BSON_APPEND_ARRAY_BEGIN(body, "updates", &updates);
+    for (int i = 0; i < 2; i++) {
+        bson_t *q = text_of((char) ('a' + i), i == 0 ? 3900000 : 15000000), u = BSON_INITIALIZER, statement;
+        bson_t inc = BSON_INITIALIZER;
+        BSON_APPEND_INT32(&inc, "n", 1);
+        BSON_APPEND_DOCUMENT(&u, "$inc", &inc);
+        BSON_APPEND_DOCUMENT_BEGIN(&updates, i == 0 ? "0" : "1", &statement);
+        BSON_APPEND_DOCUMENT(&statement, "q", q);
+        BSON_APPEND_DOCUMENT(&statement, "u", &u);
+        BSON_APPEND_BOOL(&statement, "upsert", true);
+        bson_append_document_end(&updates, &statement);
+        bson_destroy(q);
+        bson_destroy(&inc);
+        bson_destroy(&u);
+    }
+    bson_append_array_end(body, &updates);
+    const bson_t *reply;
+    bson_error_t error;
+    cr_assert(elmo_client_command(c, "test", body, NULL, 0, &reply, &error), "%s", error.message);
+    bson_copy_to(reply, copy);
+    bson_destroy(body);
+}
+
+Test(retried_writes, much_that_must_be_remembered_is) {
+    elmo_t *db = open_at(":memory:", NULL);
+    elmo_client_t *c = client_of(db, "{}");
+    for (int i = 0; i < 2; i++) {
+        bson_t reply;
+        upsert_long_ids(c, 1, &reply);
+        cr_assert_not(bson_has_field(&reply, "writeErrors"));
+        cr_assert_eq(number_in(&reply, "n"), 2);
+        cr_assert(bson_has_field(&reply, "upserted.1._id"));
+        bson_destroy(&reply);
+        cr_assert_eq(number_in(ask(c, 0, "{count: 'c', query: {n: 1}}"), "n"), 2);
+    }
+    elmo_client_destroy(c);
+    elmo_close(db);
+}
+
+/* {_id: 1, n: 0, a: {a: {...}}}, so many levels. */
+static bson_t *deep_doc(int levels) {
+    bson_t *d = bson_new();
+    for (int i = 1; i < levels; i++) {
+        bson_t *outer = i == levels - 1 ? doc_of("{_id: 1, n: 0}") : bson_new();
+        BSON_APPEND_DOCUMENT(outer, "a", d);
+        bson_destroy(d);
+        d = outer;
+    }
+    return d;
+}
+
+Test(retried_writes, the_deepest_document_is_remembered) {
+    struct folder f;
+    folder_make(&f);
+    elmo_t *db = open_at(f.file, NULL);
+    elmo_collection_t *coll = elmo_get_collection(db, "test", "c");
+    bson_t *deep = deep_doc(180);
+    bson_error_t error;
+    cr_assert(elmo_collection_insert_one(coll, deep, NULL, NULL, &error), "%s", error.message);
+    bson_destroy(deep);
+    elmo_collection_destroy(coll);
+    for (int i = 0; i < 3; i++) {
+        elmo_client_t *c = client_of(db, "{}");
+        const bson_t *r = ask(c, 0, "{findAndModify: 'c', query: {_id: 1}, update: {$inc: {n: 1}}, new: true, " RETRY("1") "}");
+        cr_assert_eq(number_in(r, "value.n"), 1);
+        elmo_client_destroy(c);
+        if (i == 0) continue;
+        elmo_close(db);
+        db = open_at(f.file, NULL);
+    }
+    elmo_close(db);
+    folder_remove(&f);
+}
+
+Test(retried_writes, whoever_comes_too_late_is_told_to_come_again) {
+    elmo_t *db = open_at(":memory:", NULL);
+    bson_error_t error;
+    bson_t *service = doc_of("{host: 'here:1', replicaSet: 'rs'}");
+    cr_assert(elmo_set_service(db, service, &error), "%s", error.message);
+    bson_destroy(service);
+    elmo_client_t *c = client_of(db, "{trusted: true}");
+    elmo_close(db);
+    cr_assert(has_label(ask(c, 91, "{insert: 'c', documents: [{_id: 1}], " RETRY("1") "}"), "RetryableWriteError"));
+    cr_assert(has_label(ask(c, 91, "{commitTransaction: 1, $db: 'admin', " IN_TXN("1", "2") "}"), "RetryableWriteError"));
+    cr_assert(has_label(ask(c, 91, "{find: 'c', " START("1", "2") "}"), "TransientTransactionError"));
+    cr_assert_not(bson_has_field(ask(c, 91, "{insert: 'c', documents: [{_id: 1}]}"), "errorLabels"));
+    elmo_client_destroy(c);
 }
