@@ -1,6 +1,7 @@
 /* The aggregate command. */
 #include "base/codes.h"
 #include "bson/number.h"
+#include "command/auth.h"
 #include "command/command.h"
 #include "command/fields.h"
 #include "command/requests.h"
@@ -50,6 +51,57 @@ static status read_ns(const struct command_call *call, struct bval v, struct ns 
     return RAISE_CODE(err, CODE_FailedToParse, "Invalid command format: the 'aggregate' field must specify a collection name or 1");
 }
 
+/* --- may this client? The collection itself was asked about already; these are the others. --- */
+
+static status authorize_stages(const struct command_call *call, struct bdoc pipeline, struct err *err);
+
+/* $out's and $merge's: a name, or {db, coll}. What is neither is refused when the pipeline is made. */
+static status authorize_target(const struct command_call *call, struct bval v, struct err *err) {
+    struct slice db = call->db;
+    if (v.type == B_DOCUMENT) {
+        struct bval named = bdoc_get_str(bval_doc(v), "db");
+        if (named.type == B_STRING) db = bval_string(named);
+        v = bdoc_get_str(bval_doc(v), "coll");
+    }
+    struct slice coll = v.type == B_STRING ? bval_string(v) : SLICE_NONE;
+    return command_authorize_ns(call, ACCESS_BY_WRITE, (struct ns){db, coll}, err);
+}
+
+/* Whatever field of that name may count: `from` of $lookup, `coll` of $unionWith, `into` of $merge, `pipeline`, and $facet's pipelines. */
+static status authorize_stage(const struct command_call *call, struct slice name, struct bval spec, struct err *err) {
+    bool is_merge = slice_equal(name, SLICE_LIT("$merge")), is_facet = slice_equal(name, SLICE_LIT("$facet")),
+         reads = slice_equal(name, SLICE_LIT("$lookup")) || slice_equal(name, SLICE_LIT("$unionWith"));
+    if (slice_equal(name, SLICE_LIT("$out")) || (is_merge && spec.type == B_STRING))
+        return authorize_target(call, spec, err);
+    if (reads && spec.type == B_STRING)
+        return command_authorize_ns(call, ACCESS_READERS, (struct ns){call->db, bval_string(spec)}, err);
+    if (!(reads || is_merge || is_facet) || spec.type != B_DOCUMENT) return ST_OK;
+    struct biter it = biter_of(bval_doc(spec));
+    struct belem e;
+    while (biter_next(&it, &e)) {
+        if (is_merge && slice_equal(e.name, SLICE_LIT("into"))) TRY(authorize_target(call, e.value, err));
+        if (is_merge) continue;
+        if (e.value.type == B_ARRAY && (is_facet || slice_equal(e.name, SLICE_LIT("pipeline"))))
+            TRY(authorize_stages(call, bval_doc(e.value), err));
+        if (reads && e.value.type == B_STRING &&
+            (slice_equal(e.name, SLICE_LIT("from")) || slice_equal(e.name, SLICE_LIT("coll"))))
+            TRY(command_authorize_ns(call, ACCESS_READERS, (struct ns){call->db, bval_string(e.value)}, err));
+    }
+    return ST_OK;
+}
+
+/* As deep as BSON may nest. */
+static status authorize_stages(const struct command_call *call, struct bdoc pipeline, struct err *err) {
+    struct biter it = biter_of(pipeline);
+    struct belem stage, e;
+    while (biter_next(&it, &stage)) {
+        if (stage.value.type != B_DOCUMENT) continue;
+        struct biter fields_it = biter_of(bval_doc(stage.value));
+        while (biter_next(&fields_it, &e)) TRY(authorize_stage(call, e.name, e.value, err));
+    }
+    return ST_OK;
+}
+
 status aggregate_command_parse(const struct command_call *call, struct bdoc body, struct pipeline_request *req,
                                int64_t *batch_size, bool *explain, struct err *err) {
     struct aggregate cmd = {.explain = *explain};
@@ -68,6 +120,7 @@ status aggregate_command_parse(const struct command_call *call, struct bdoc body
                                      .bypass_validation = cmd.bypass_validation};
     *explain = cmd.explain;
     TRY(read_ns(call, cmd.collection, &req->ns, err));
+    TRY(authorize_stages(call, req->pipeline, err));
     if (!pipeline_writes(req->pipeline) || *explain) return ST_OK;
     if (db_is_read_only(call->op->db))
         return RAISE(err, ST_READ_ONLY, "a pipeline with $out or $merge needs to write, but the database was opened read-only");
@@ -92,8 +145,8 @@ static status run(struct command_call *call, struct err *err) {
     TRY(aggregate_command_parse(call, call->body, &req, &batch_size, &explain, err));
     command_count_ops(call->env, OPCOUNT_COMMAND, 1);
     if (explain) return pipeline_explain(call->op, &req, EXPLAIN_QUERY_PLANNER, call->reply, err);
-    if (pipeline_writes(req.pipeline)) TRY(command_authorize(call, ACCESS_BY_WRITE, call->db, err));
     TRY(open_cursor(call, &req, &cursor, err));
+    cursor->access = call->command->access;
     return cursor_reply(call->env->cursors, call->op, cursor, "firstBatch", batch_size, false, call->reply, err);
 }
 

@@ -564,6 +564,39 @@ Test(auth, commands_with_whole_namespaces_ask_about_those) {
     stop();
 }
 
+Test(auth, a_pipeline_touches_only_what_its_user_may) {
+    serve(true);
+    make_user("app", "ann", "p", "readWrite", "admin");
+    elmo_client_t *boss = trusted_client(), *ann = remote_client();
+    cr_assert_eq(client_run(boss, "admin", NULL, "{'insert': 'c', 'documents': [{}]}"), 0);
+    cr_assert_eq(client_login(ann, "app", SHA1, "ann", "p"), 0);
+    static const struct {
+        const char *stage;
+        int code;
+    } rows[] = {
+        {"{'$unionWith': 'c'}", 0},
+        {"{'$unionWith': 'system.users'}", 13},
+        {"{'$unionWith': {'coll': 'system.users', 'pipeline': []}}", 13},
+        {"{'$lookup': {'from': 'system.users', 'as': 'a', 'pipeline': []}}", 13},
+        {"{'$lookup': {'from': 'c', 'as': 'a', 'pipeline': [{'$unionWith': 'system.users'}]}}", 13},
+        {"{'$facet': {'a': [{'$lookup': {'from': 'system.users', 'as': 'a', 'pipeline': []}}]}}", 13},
+        {"{'$out': 'd'}", 0},
+        {"{'$out': {'db': 'other', 'coll': 'd'}}", 13},
+        {"{'$merge': {'into': {'db': 'other', 'coll': 'd'}}}", 13},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        cr_expect_eq(client_run(ann, "admin", NULL, "{'aggregate': 'c', 'pipeline': [%s], 'cursor': {}}", rows[i].stage),
+                     rows[i].code, "%s: %s", rows[i].stage, client_message);
+        if (rows[i].code == 13)
+            cr_expect_eq(client_run(ann, "admin", NULL, "{'explain': {'aggregate': 'c', 'pipeline': [%s], 'cursor': {}}}",
+                                    rows[i].stage),
+                         13, "%s: %s", rows[i].stage, client_message);
+    }
+    elmo_client_destroy(boss);
+    elmo_client_destroy(ann);
+    stop();
+}
+
 static size_t session_count(void) { return sessions_count(db->command.sessions); }
 
 Test(auth, who_is_not_logged_in_keeps_no_session) {
