@@ -4,6 +4,7 @@
 #include "command/auth.h"
 #include "command/command.h"
 #include "command/fields.h"
+#include "command/ops.h"
 #include "command/requests.h"
 #include "doc/db.h"
 
@@ -137,13 +138,37 @@ static status open_cursor(struct command_call *call, const struct pipeline_reque
     return st;
 }
 
+static const struct field current_op_fields[] = {
+    {"allUsers", FIELD_STRICT_BOOL, offsetof(struct ops_wanted, all_users), 0},
+    {"idleConnections", FIELD_STRICT_BOOL, offsetof(struct ops_wanted, idle_connections), 0},
+    {"idleSessions", FIELD_IGNORED, 0, 0},
+    {"idleCursors", FIELD_IGNORED, 0, 0},
+    {"localOps", FIELD_IGNORED, 0, 0},
+    {"truncateOps", FIELD_IGNORED, 0, 0},
+    {"targetAllNodes", FIELD_IGNORED, 0, 0},
+    {"backtrace", FIELD_IGNORED, 0, 0},
+};
+
+/* $currentOp's rows; everybody's are for who may monitor. */
+static status current_op(void *ctx, struct bdoc spec, struct buf *rows, struct err *err) {
+    const struct command_call *call = ctx;
+    struct ops_wanted wanted = {0};
+    TRY(fields_parse("$currentOp", spec, current_op_fields, sizeof(current_op_fields) / sizeof(current_op_fields[0]),
+                     false, &wanted, err));
+    if (wanted.all_users) TRY(command_authorize(call, ACCESS_BY_MONITOR, call->db, err));
+    wanted.only = wanted.all_users ? NULL : call->client;
+    return client_ops(call->env, &wanted, rows, err);
+}
+
 static status run(struct command_call *call, struct err *err) {
     struct pipeline_request req;
+    struct pipeline_hooks hooks = {current_op, call};
     struct client_cursor *cursor = NULL;
     int64_t batch_size;
     bool explain = false;
     TRY(aggregate_command_parse(call, call->body, &req, &batch_size, &explain, err));
     command_count_ops(call->env, OPCOUNT_COMMAND, 1);
+    req.hooks = &hooks;
     if (explain) return pipeline_explain(call->op, &req, EXPLAIN_QUERY_PLANNER, call->reply, err);
     TRY(open_cursor(call, &req, &cursor, err));
     cursor->access = call->command->access;

@@ -6,6 +6,7 @@
 
 struct ops_wanted {
     bool idle_connections;     /* clients between two commands, too */
+    bool all_users;            /* as it was asked for; what counts is: */
     const struct client *only; /* NULL: of everybody; else of this client's user alone */
 };
 /* Appends a whole document per operation, in MongoDB's form, to `rows`. Long bodies are cut; those that may hold secrets are left out. */

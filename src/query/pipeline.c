@@ -56,6 +56,7 @@ static status open_list(struct pipeline *p, struct err *err) {
     if (p->req.ns.coll.len != 0) TRY(ns_check(p->req.ns, false, err));
     if (p->req.let.p != NULL) TRY(expr_env_let(&p->env, p->req.let, err));
     TRY(pipe_list_parse(&p->list, p->req.pipeline, true, err));
+    p->req.hooks = NULL; /* lent until here */
     TRY(expr_env_prepare(&p->env, err));
     return run_begin(&p->op, &p->txn, &p->owns_txn, err);
 }

@@ -9,10 +9,10 @@
 
 #include "query/find.h"
 
-/* What the layer above lends: rows that only it knows of. */
+/* What the layer above lends while a pipeline is opened: rows that only it knows of. */
 struct pipeline_hooks {
-    /* $currentOp: appends whole documents to `rows`. NULL: not supported. */
-    status (*current_op)(void *ctx, struct op *op, struct bdoc spec, struct buf *rows, struct err *err);
+    /* $currentOp: appends whole documents to `rows`. */
+    status (*current_op)(void *ctx, struct bdoc spec, struct buf *rows, struct err *err);
     void *ctx;
 };
 

@@ -31,7 +31,7 @@ static status rows_next(struct pipe_stage *stage, struct pipe_row *out, struct e
 static status rows_restart(struct pipe_stage *stage, struct err *err) {
     struct rows_stage *s = (struct rows_stage *) stage;
     (void) err;
-    buf_clear(&s->rows);
+    if (s->make != NULL) buf_clear(&s->rows);
     s->is_made = false;
     s->at = 0;
     return ST_OK;
@@ -237,11 +237,7 @@ static status parse_index_stats(struct pipe_parse *ps, struct bval spec) {
 
 /* --- $currentOp ------------------------------------------------------------------------------------------------ */
 
-static status make_current_op(struct rows_stage *s, struct err *err) {
-    const struct pipeline_hooks *hooks = s->base.list->p->req.hooks;
-    return hooks->current_op(hooks->ctx, &s->base.list->p->op, s->options, &s->rows, err);
-}
-
+/* The rows are those of the moment at which the pipeline is opened, by whom it is opened. */
 static status parse_current_op(struct pipe_parse *ps, struct bval spec) {
     struct rows_stage *s;
     const struct pipeline_hooks *hooks = ps->list->p->req.hooks;
@@ -249,11 +245,9 @@ static status parse_current_op(struct pipe_parse *ps, struct bval spec) {
         return RAISE_CODE(ps->err, CODE_FailedToParse, "$currentOp options must be specified in an object, but found: %s", btype_name(spec.type));
     if (!slice_equal(ps->list->ns.db, SLICE_LIT("admin")))
         return RAISE_CODE(ps->err, CODE_InvalidNamespace, "$currentOp must be run against the 'admin' database with {aggregate: 1}");
-    if (hooks == NULL || hooks->current_op == NULL)
-        return RAISE(ps->err, ST_UNSUPPORTED, "the stage $currentOp is not supported here");
-    TRY(make(ps, &stage_current_op, make_current_op, &s));
-    s->options = bval_doc(spec);
-    return ST_OK;
+    if (hooks == NULL) return RAISE(ps->err, ST_UNSUPPORTED, "the stage $currentOp is not supported here");
+    TRY(make(ps, &stage_current_op, NULL, &s));
+    return hooks->current_op(hooks->ctx, bval_doc(spec), &s->rows, ps->err);
 }
 
 const struct stage_def stage_documents = {"$documents", STAGE_FIRST | STAGE_WITHOUT_COLLECTION, parse_documents};

@@ -24,13 +24,13 @@ def settings():
 class Terminal:
     """mongosh on a pseudo-terminal. `do` types a line and gives what was printed up to the next prompt."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, term="dumb"):
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            os.environ["TERM"] = "dumb"
+            os.environ["TERM"] = term
             os.execv(MONGOSH, [MONGOSH, *arguments])
         self.pending = ""
-        self.greeting = self.until_prompt()
+        self.greeting = self.until_prompt() if term == "dumb" else self.until(r"\w+> $")
 
     def read(self, seconds):
         ready, _, _ = select.select([self.fd], [], [], seconds)
@@ -117,9 +117,17 @@ class Interactive(unittest.TestCase):
         said("db.loaded.findOne()", "by load")
         said("show users", "")
         said("show log global", "")
+        self.assertEqual(t.end(), 0)
+
+    def test_names_are_completed(self):
+        self.assertEqual(script(PLAIN + "completed", "db.loaded.drop(); db.loaded.insertOne({_id: 1})").returncode, 0)
+        t = Terminal(PLAIN + "completed", "--norc", term="xterm")
         os.write(t.fd, b"db.loa\t")
-        self.assertIn("db.loaded", t.until(r"db\.loaded"))
-        t.do("")
+        t.until(r"db\.loaded")
+        os.write(t.fd, b".findO\t")
+        t.until(r"findOne")
+        os.write(t.fd, b"\x03")
+        t.until(r"\w+> $")
         self.assertEqual(t.end(), 0)
 
     def test_a_replica_set_says_so_and_has_transactions(self):

@@ -179,11 +179,12 @@ Test(index_build, a_cancelled_build_leaves_nothing) {
     doc_close(&t);
 }
 
-Test(index_build, a_session_may_not_build_or_drop) {
+Test(index_build, a_session_may_not_build_on_what_is_there_nor_drop) {
     struct doc_db t;
     struct built b;
     uint32_t before;
     doc_open(&t);
+    fill(&t, 3);
     t.op.session_txn = begin_txn(&t, false);
     cr_assert_eq(build(&t, 3, four, NULL, NULL, &b), ST_INVALID);
     cr_assert_eq(t.err.code, CODE_OperationNotSupportedInTransaction);
