@@ -36,6 +36,7 @@ static void start(const char *more) {
 
 static void stop(void) {
     elmo_close(db); /* the server ends with it */
+    db = NULL;
     (void) unlink(log_path);
 }
 
