@@ -1,12 +1,15 @@
 /* Records of numbered writes; see history.h. */
 #include "doc/history.h"
 
+#include <stdlib.h>
+
 #include "bson/check.h"
 #include "doc/catalog_entry.h"
 #include "doc/db.h"
 
-#define SWEEP_MAX 10000                       /* keys removed in one transaction */
-#define CHUNK_LEN_MAX ((size_t) 1024 * 1024) /* of statements: more go into the next chunk, but for a single one that is longer */
+#define SWEEP_MAX 10000 /* keys removed in one transaction */
+#define CHUNK_LEN_MAX                                                                                                  \
+    ((size_t) 1024 * 1024) /* of statements: more go into the next chunk, but for a single one that is longer */
 
 void history_init(struct history *h, struct op *op, const struct session_id *id, int64_t number) {
     *h = (struct history){.op = op, .id = id, .number = number};
@@ -15,15 +18,22 @@ void history_init(struct history *h, struct op *op, const struct session_id *id,
 
 void history_release(struct history *h) { buf_release(&h->pending); }
 
-int32_t history_statement_id(const struct history *h, uint32_t i) {
+int32_t history_statement_id(struct history *h, uint32_t i) {
+    struct belem e;
     if (h->ids.p == NULL) return (int32_t) ((uint32_t) h->first_id + i);
-    struct bval v = barray_at(h->ids, i);
-    return v.type == B_INT32 ? bval_int32(v) : -1;
+    if (h->ids_at == 0 || i + 1 < h->ids_at) h->ids_it = biter_of(h->ids), h->ids_at = 0;
+    while (h->ids_at <= i) {
+        h->ids_last = biter_next(&h->ids_it, &e) && e.value.type == B_INT32 ? bval_int32(e.value) : -1;
+        h->ids_at++;
+    }
+    return h->ids_last;
 }
 
 /* --- reading --- */
 
-static status damaged(struct err *err) { return RAISE(err, ST_CORRUPT, "the catalog is damaged: bad record of a session"); }
+static status damaged(struct err *err) {
+    return RAISE(err, ST_CORRUPT, "the catalog is damaged: bad record of a session");
+}
 
 static int64_t int_in(struct bdoc d, const char *name, int64_t missing) {
     struct bval v = bdoc_get_str(d, name);
@@ -38,7 +48,8 @@ static status read_chunk(struct op *op, struct kv_txn *txn, const struct session
     catalog_key_history(key, id->uuid, id->user, chunk);
     if (key->failed) return RAISE(err, ST_NOMEM, "record of a session");
     TRY(kv_get(txn, buf_slice(key), &value, err));
-    status st = bson_check(value.bytes.p, value.bytes.len, BSON_CHECK_DEEPER, out, NULL) == ST_OK ? ST_OK : damaged(err);
+    status st =
+        bson_check(value.bytes.p, value.bytes.len, BSON_CHECK_DEEPER, out, NULL) == ST_OK ? ST_OK : damaged(err);
     if (st == ST_OK) {
         out->p = arena_copy(&op->arena, out->p, out->len);
         if (out->p == NULL) st = RAISE(err, ST_NOMEM, "record of a session");
@@ -77,6 +88,20 @@ static status add_chunk(struct history *h, struct bdoc record, struct err *err) 
     return ST_OK;
 }
 
+static int by_id(const void *a, const void *b) {
+    int32_t x = ((const struct done *) a)->id, y = ((const struct done *) b)->id;
+    return (x > y) - (x < y);
+}
+
+static void sort_done(struct history *h) {
+    int64_t reach = INT64_MIN;
+    if (h->done_count != 0) qsort(h->done, h->done_count, sizeof(*h->done), by_id);
+    for (uint32_t i = 0; i < h->done_count; i++) {
+        int64_t end = (int64_t) h->done[i].id + h->done[i].count;
+        reach = h->done[i].reach = end > reach ? end : reach;
+    }
+}
+
 status history_load(struct history *h, struct err *err) {
     struct kv_txn *txn = NULL;
     struct bdoc record;
@@ -89,7 +114,9 @@ status history_load(struct history *h, struct err *err) {
         h->chunk++;
     }
     kv_abort(txn);
-    return st == ST_NOT_FOUND ? ST_OK : st;
+    if (st == ST_NOT_FOUND) st = ST_OK;
+    if (st == ST_OK) sort_done(h);
+    return st;
 }
 
 status history_last(struct op *op, const struct session_id *id, int64_t *number, bool *was_txn, struct err *err) {
@@ -109,15 +136,17 @@ status history_last(struct op *op, const struct session_id *id, int64_t *number,
 }
 
 const struct done *history_find(struct history *h, uint32_t i) {
+    if (h->done_count == 0) return NULL;
     int32_t id = history_statement_id(h, i);
-    /* Statements are asked for in the order they were done: the search goes on where the last one ended. */
-    for (uint32_t n = 0; n < h->done_count; n++) {
-        uint32_t at = (h->found_at + n) % h->done_count;
-        const struct done *d = &h->done[at];
-        if (id < d->id || (int64_t) id >= (int64_t) d->id + d->count) continue;
-        h->found_at = at;
-        return d;
+    uint32_t lo = 0, hi = h->done_count; /* the first whose id is larger */
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (h->done[mid].id <= id) lo = mid + 1;
+        else hi = mid;
     }
+    /* Ids that a command gave twice may lie in more than one; as a rule this looks at one. */
+    while (lo-- > 0 && h->done[lo].reach > id)
+        if ((int64_t) id < (int64_t) h->done[lo].id + h->done[lo].count) return &h->done[lo];
     return NULL;
 }
 
@@ -239,15 +268,14 @@ static bool parse_key(struct slice key, struct session_id *out) {
 static bool is_expired(struct sessions *ss, struct slice key, struct slice value, uint64_t now_ms) {
     struct session_id id;
     struct bdoc record;
-    if (!parse_key(key, &id) || bson_check(value.p, value.len, BSON_CHECK_DEEPER, &record, NULL) != ST_OK)
-        return false;
+    if (!parse_key(key, &id) || bson_check(value.p, value.len, BSON_CHECK_DEEPER, &record, NULL) != ST_OK) return false;
     struct bval t = bdoc_get_str(record, "t");
     if (t.type != B_DATE || (uint64_t) bval_int64(t) + SESSION_IDLE_MS > now_ms) return false;
     return !sessions_has(ss, &id);
 }
 
-static status sweep(struct op *op, struct sessions *ss, struct kv_txn *txn, struct kv_cursor *cursor,
-                    uint32_t *removed, struct err *err) {
+static status sweep(struct op *op, struct sessions *ss, struct kv_txn *txn, struct kv_cursor *cursor, uint32_t *removed,
+                    struct err *err) {
     struct env *env = db_env(op->db);
     uint64_t now_ms = env->ops->now_ms(env);
     struct slice value;

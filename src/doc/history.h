@@ -21,6 +21,7 @@
 /* What `count` statements with ascending ids did, each the same. */
 struct done {
     int32_t id, count;
+    int64_t reach; /* of a record that was read: no id of it or of those before it is this large */
     int64_t inserted, matched, modified, deleted;
     struct bval upserted; /* B_MISSING: none */
     struct bdoc more;     /* findAndModify's: what it found; p NULL: none */
@@ -30,17 +31,20 @@ struct history {
     struct op *op;
     const struct session_id *id;
     int64_t number;
-    int32_t first_id;  /* of statement 0, the others follow; or: */
-    struct bdoc ids;   /* stmtIds; p NULL: none */
-    struct done *done; /* before; in the op's arena */
-    uint32_t done_count, found_at;
-    uint32_t chunk;    /* the first of the open transaction */
+    int32_t first_id;    /* of statement 0, the others follow; or: */
+    struct bdoc ids;     /* stmtIds; p NULL: none */
+    struct biter ids_it; /* behind element ids_at - 1, whose value is ids_last: statements come in their order */
+    uint32_t ids_at;
+    int32_t ids_last;
+    struct done *done; /* before, by ascending id; in the op's arena */
+    uint32_t done_count;
+    uint32_t chunk;       /* the first of the open transaction */
     uint32_t chunk_count; /* that history_put has written into it */
-    uint32_t reached;  /* statements of the command that have been reached */
-    struct buf pending; /* of the open transaction: statements, the elements of an array */
+    uint32_t reached;     /* statements of the command that have been reached */
+    struct buf pending;   /* of the open transaction: statements, the elements of an array */
     uint32_t pending_count;
-    struct done last;  /* still growing; count 0: none */
-    struct bdoc more;  /* of the statement that runs; lives as long as it likes */
+    struct done last; /* still growing; count 0: none */
+    struct bdoc more; /* of the statement that runs; lives as long as it likes */
 };
 
 void history_init(struct history *h, struct op *op, const struct session_id *id, int64_t number);
@@ -49,7 +53,7 @@ void history_release(struct history *h);
 status history_load(struct history *h, struct err *err);
 /* What statement i did before, NULL: nothing. */
 const struct done *history_find(struct history *h, uint32_t i);
-int32_t history_statement_id(const struct history *h, uint32_t i);
+int32_t history_statement_id(struct history *h, uint32_t i);
 /* Statement i has done this, in the open transaction. */
 status history_note(struct history *h, uint32_t i, const struct done *did, struct err *err);
 /* Writes what was noted into the transaction, which is about to be committed. */

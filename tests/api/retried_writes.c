@@ -249,3 +249,24 @@ Test(retried_writes, whoever_comes_too_late_is_told_to_come_again) {
     cr_assert_not(bson_has_field(ask(c, 91, "{insert: 'c', documents: [{_id: 1}]}"), "errorLabels"));
     elmo_client_destroy(c);
 }
+
+Test(retried_writes, statements_are_known_by_their_ids_in_any_order) {
+    elmo_t *db = open_at(":memory:", NULL);
+    elmo_client_t *c = client_of(db, "{}");
+    (void) ask(c, 0, "{update: 'c', updates: [{q: {_id: 0}, u: {$inc: {n: 1}}, upsert: true}, {q: {_id: 1}, u: {$inc: {n: 1}}, upsert: true}, "
+                     "{q: {_id: 1}, u: {$inc: {n: 1}}}, {q: {_id: 1}, u: {$inc: {n: 1}}}], stmtIds: [7, 3, 4, 9], " RETRY("1") "}");
+    /* 9, 4 and 7 are done; 5 and 8 lie between ids that are. */
+    for (int i = 0; i < 2; i++) {
+        const bson_t *r = ask(c, 0, "{update: 'c', updates: [{q: {_id: 1}, u: {$inc: {n: 1}}}, {q: {_id: 2}, u: {$inc: {n: 1}}, upsert: true}, "
+                                    "{q: {_id: 1}, u: {$inc: {n: 1}}}, {q: {_id: 3}, u: {$inc: {n: 1}}, upsert: true}, "
+                                    "{q: {_id: 0}, u: {$inc: {n: 1}}}], stmtIds: [9, 5, 4, 8, 7], " RETRY("1") "}");
+        cr_assert_eq(number_in(r, "n"), 5);
+        cr_assert_eq(number_in(r, "retriedStmtIds.0"), 9);
+        cr_assert_eq(number_in(r, "retriedStmtIds.1"), i == 0 ? 4 : 5);
+        cr_assert_eq(bson_has_field(r, "retriedStmtIds.3"), i == 1);
+    }
+    cr_assert_eq(number_in(ask(c, 0, "{count: 'c', query: {_id: 1, n: 3}}"), "n"), 1);
+    cr_assert_eq(number_in(ask(c, 0, "{count: 'c', query: {_id: {$ne: 1}, n: 1}}"), "n"), 3);
+    elmo_client_destroy(c);
+    elmo_close(db);
+}
