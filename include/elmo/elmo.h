@@ -139,27 +139,27 @@ ELMO_API bool elmo_collection_insert_one (elmo_collection_t *c, const bson_t *do
  * errmsg, keyPattern, keyValue}]}. False when any failed; `error` is the first. */
 ELMO_API bool elmo_collection_insert_many (elmo_collection_t *c, const bson_t **docs, size_t n, const bson_t *opts, bson_t *reply, bson_error_t *error);
 
-/* Updates the first, or every, document that matches with update operators ({$set: ...}), or replaces the first one.
- * opts: upsert, hint, bypassDocumentValidation. Reply: {modifiedCount, matchedCount, upsertedCount, upsertedId}.
+/* Updates the first, or every, document that matches with update operators ({$set: ...}) or by a pipeline of $set, $unset, $project, $replaceRoot and their other names
+ * ({"0": {$set: ...}, "1": ...}), or replaces the first one. opts: upsert, hint, arrayFilters, let, bypassDocumentValidation. Reply: {modifiedCount, matchedCount, upsertedCount, upsertedId}.
  * Errors: 22 (operators expected, or not), 40 (conflicting paths), 66 (_id would change), 11000, 14, 28 and others of the update language. */
 ELMO_API bool elmo_collection_update_one (elmo_collection_t *c, const bson_t *filter, const bson_t *update, const bson_t *opts, bson_t *reply, bson_error_t *error);
 ELMO_API bool elmo_collection_update_many (elmo_collection_t *c, const bson_t *filter, const bson_t *update, const bson_t *opts, bson_t *reply, bson_error_t *error);
 ELMO_API bool elmo_collection_replace_one (elmo_collection_t *c, const bson_t *filter, const bson_t *replacement, const bson_t *opts, bson_t *reply, bson_error_t *error);
 
-/* Deletes the first, or every, document that matches. opts: hint. Reply: {deletedCount}. */
+/* Deletes the first, or every, document that matches. opts: hint, let. Reply: {deletedCount}. */
 ELMO_API bool elmo_collection_delete_one (elmo_collection_t *c, const bson_t *filter, const bson_t *opts, bson_t *reply, bson_error_t *error);
 ELMO_API bool elmo_collection_delete_many (elmo_collection_t *c, const bson_t *filter, const bson_t *opts, bson_t *reply, bson_error_t *error);
 
 /* Changes the first document that matches and tells it, in one step that no other writer comes between: a counter's next value, a queue's next job.
  * opts, with the names of the command findAndModify:
  *
- *   update     document  operators or a replacement; this or `remove` must be there
+ *   update     document  operators, a replacement or a pipeline (array); this or `remove` must be there
  *   remove     bool      delete it
  *   sort       document  which of several is the first
  *   fields     document  projection of the document that is told
  *   new        bool      tell it as it is after the update (default false: as it was)
  *   upsert     bool      insert one when none matches
- *   hint, arrayFilters, bypassDocumentValidation
+ *   hint, arrayFilters, let, bypassDocumentValidation
  *
  * Reply: {lastErrorObject: {n, updatedExisting, upserted}, value}; value is null when there is no document to tell.
  * Errors: 9 (neither `update` nor `remove`, or both), and those of updates and finds. */

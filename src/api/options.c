@@ -62,7 +62,7 @@ status update_options(struct op *op, const bson_t *opts, struct write_options *o
         {"bypassDocumentValidation", FIELD_BOOL, offsetof(struct write_options, bypass_validation), 0},
         {"validate", FIELD_IGNORED, 0, 0},
         {"collation", FIELD_REFUSED, 0, 0},
-        {"let", FIELD_REFUSED, 0, 0},
+        {"let", FIELD_DOCUMENT, offsetof(struct write_options, let), 0},
     };
     *out = (struct write_options){.ordered = true};
     return read_opts(op, opts, "update", rows, COUNT(rows), out, err);
@@ -72,7 +72,7 @@ status delete_options(struct op *op, const bson_t *opts, struct write_options *o
     static const struct field rows[] = {
         {"hint", FIELD_VALUE, offsetof(struct write_options, hint), 0},
         {"collation", FIELD_REFUSED, 0, 0},
-        {"let", FIELD_REFUSED, 0, 0},
+        {"let", FIELD_DOCUMENT, offsetof(struct write_options, let), 0},
     };
     *out = (struct write_options){.ordered = true};
     return read_opts(op, opts, "delete", rows, COUNT(rows), out, err);

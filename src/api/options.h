@@ -11,7 +11,7 @@
 struct write_options {
     bool ordered, upsert, bypass_validation;
     struct bval hint;
-    struct bdoc array_filters;
+    struct bdoc array_filters, let; /* p NULL: none */
 };
 
 /* Each also sets op's deadline from maxTimeMS. What is read borrows `opts`. */

@@ -1,5 +1,7 @@
 /* insert, update, replace and delete: typed functions over query/write.h. Write errors make a typed function answer
  * false. */
+#include <stdio.h>
+
 #include "api/handles.h"
 #include "api/options.h"
 #include "base/codes.h"
@@ -131,6 +133,21 @@ bool elmo_collection_insert_many(elmo_collection_t *c, const bson_t **docs, size
     return finish(&w, st, reply, error);
 }
 
+/* As libmongoc has it, an array of stages: {"0": {$stage: ...}, "1": ...}. */
+static bool is_pipeline(struct bdoc doc) {
+    struct biter it = biter_of(doc);
+    struct belem e, stage;
+    char digits[16];
+    uint32_t i = 0;
+    for (; biter_next(&it, &e); i++) {
+        snprintf(digits, sizeof(digits), "%u", (unsigned) i);
+        if (e.value.type != B_DOCUMENT || !slice_equal(e.name, slice_str(digits))) return false;
+        struct biter of = biter_of(bval_doc(e.value));
+        if (!biter_next(&of, &stage) || stage.name.len == 0 || stage.name.p[0] != '$') return false;
+    }
+    return i != 0;
+}
+
 static status update_docs(struct write_call *w, const bson_t *filter, const bson_t *update, const bson_t *opts,
                           struct update_statement *s, struct write_result *result) {
     struct write_options o;
@@ -138,11 +155,12 @@ static status update_docs(struct write_call *w, const bson_t *filter, const bson
     TRY(api_document(filter, "filter", &s->filter, &w->err));
     TRY(api_document(update, "update", &u, &w->err));
     TRY(update_options(&w->op, opts, &o, &w->err));
-    s->update = (struct bval){u.p, u.len, B_DOCUMENT};
+    bool by_pipeline = s->expect == UPDATE_OPERATORS_ONLY && is_pipeline(u);
+    s->update = (struct bval){u.p, u.len, by_pipeline ? B_ARRAY : B_DOCUMENT};
     s->upsert = o.upsert;
     s->hint = o.hint;
     s->array_filters = o.array_filters;
-    struct update_request req = {.ns = w->c->ns, .statement_count = 1, .statements = s, .ordered = true};
+    struct update_request req = {.ns = w->c->ns, .statement_count = 1, .statements = s, .ordered = true, .let = o.let};
     TRY(update_run(&w->op, &req, result, &w->err));
     bbuild_int32(&w->reply, "modifiedCount", (int32_t) result->modified);
     bbuild_int32(&w->reply, "matchedCount", (int32_t) result->matched);
@@ -184,7 +202,7 @@ static status delete_docs(struct write_call *w, const bson_t *filter, const bson
     TRY(api_document(filter, "filter", &s.filter, &w->err));
     TRY(delete_options(&w->op, opts, &o, &w->err));
     s.hint = o.hint;
-    struct delete_request req = {.ns = w->c->ns, .statement_count = 1, .statements = &s, .ordered = true};
+    struct delete_request req = {.ns = w->c->ns, .statement_count = 1, .statements = &s, .ordered = true, .let = o.let};
     TRY(delete_run(&w->op, &req, result, &w->err));
     bbuild_int32(&w->reply, "deletedCount", (int32_t) result->deleted);
     return first_error(w, result);

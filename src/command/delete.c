@@ -5,7 +5,7 @@
 
 struct delete_body {
     struct slice collection;
-    struct bdoc deletes;
+    struct bdoc deletes, let;
     bool ordered;
 };
 
@@ -13,7 +13,7 @@ static const struct field body_fields[] = {
     {"delete", FIELD_NAME, offsetof(struct delete_body, collection), FIELD_REQUIRED},
     {"deletes", FIELD_ARRAY, offsetof(struct delete_body, deletes), 0}, /* or a sequence */
     {"ordered", FIELD_STRICT_BOOL, offsetof(struct delete_body, ordered), 0},
-    {"let", FIELD_REFUSED, 0, 0},
+    {"let", FIELD_DOCUMENT, offsetof(struct delete_body, let), 0},
 };
 
 struct statement {
@@ -49,7 +49,7 @@ status delete_command_parse(const struct command_call *call, struct bdoc body, s
     const struct bdoc *docs;
     uint32_t count;
     TRY(fields_parse("delete", body, body_fields, sizeof(body_fields) / sizeof(body_fields[0]), true, &cmd, err));
-    *req = (struct delete_request){.ordered = cmd.ordered};
+    *req = (struct delete_request){.ordered = cmd.ordered, .let = cmd.let};
     TRY(command_ns(call, cmd.collection, true, &req->ns, err));
     TRY(command_documents(call, "delete.deletes", "deletes", cmd.deletes, &docs, &count, err));
     struct delete_statement *statements = arena_array(&call->op->arena, struct delete_statement, count);

@@ -61,7 +61,7 @@ static status explain_write(struct command_call *call, struct bdoc inner, struct
         TRY(update_command_parse(call, inner, &req, err));
         if (req.statement_count != 1)
             return RAISE_CODE(err, CODE_InvalidLength, "explained write batches must be of size 1");
-        return update_explain(call->op, &req.ns, &req.statements[0], v, call->reply, err);
+        return update_explain(call->op, &req, v, call->reply, err);
     }
     if (!slice_equal(name, SLICE_LIT("delete"))) {
         struct find_and_modify_request req;
@@ -74,7 +74,7 @@ static status explain_write(struct command_call *call, struct bdoc inner, struct
     TRY(delete_command_parse(call, inner, &req, err));
     if (req.statement_count != 1)
         return RAISE_CODE(err, CODE_InvalidLength, "explained write batches must be of size 1");
-    return delete_explain(call->op, &req.ns, &req.statements[0], v, call->reply, err);
+    return delete_explain(call->op, &req, v, call->reply, err);
 }
 
 static status run(struct command_call *call, struct err *err) {

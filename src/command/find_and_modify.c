@@ -7,7 +7,7 @@
 
 struct find_and_modify {
     struct slice collection;
-    struct bdoc query, sort, fields, array_filters;
+    struct bdoc query, sort, fields, array_filters, let;
     struct bval update, hint, collation;
     bool remove, returns_new, upsert, bypass;
 };
@@ -29,7 +29,7 @@ static const struct field fields[] = {
     {"hint", FIELD_VALUE, offsetof(struct find_and_modify, hint), 0},
     {"collation", FIELD_VALUE, offsetof(struct find_and_modify, collation), 0},
     {"bypassDocumentValidation", FIELD_BOOL, offsetof(struct find_and_modify, bypass), 0},
-    {"let", FIELD_REFUSED, 0, 0},
+    {"let", FIELD_DOCUMENT, offsetof(struct find_and_modify, let), 0},
 };
 
 static status check_remove(const struct find_and_modify *cmd, struct err *err) {
@@ -65,6 +65,7 @@ status find_and_modify_parse(struct bdoc doc, bool is_body, struct slice *collec
     TRY(check(&cmd, err));
     *req = (struct find_and_modify_request){.sort = cmd.sort,
                                             .projection = cmd.fields,
+                                            .let = cmd.let,
                                             .remove = cmd.remove,
                                             .returns_new = cmd.returns_new,
                                             .bypass_validation = cmd.bypass,

@@ -5,7 +5,7 @@
 
 struct update_body {
     struct slice collection;
-    struct bdoc updates;
+    struct bdoc updates, let;
     bool ordered, bypass;
 };
 
@@ -14,13 +14,13 @@ static const struct field body_fields[] = {
     {"updates", FIELD_ARRAY, offsetof(struct update_body, updates), 0}, /* or a sequence */
     {"ordered", FIELD_STRICT_BOOL, offsetof(struct update_body, ordered), 0},
     {"bypassDocumentValidation", FIELD_BOOL, offsetof(struct update_body, bypass), 0},
-    {"let", FIELD_REFUSED, 0, 0},
+    {"let", FIELD_DOCUMENT, offsetof(struct update_body, let), 0},
 };
 
 struct statement {
     struct bdoc q;
     struct bval u, hint, collation;
-    struct bdoc array_filters;
+    struct bdoc array_filters, constants;
     bool multi, upsert;
 };
 
@@ -32,7 +32,7 @@ static const struct field statement_fields[] = {
     {"hint", FIELD_VALUE, offsetof(struct statement, hint), 0},
     {"collation", FIELD_VALUE, offsetof(struct statement, collation), 0},
     {"arrayFilters", FIELD_ARRAY, offsetof(struct statement, array_filters), 0},
-    {"c", FIELD_REFUSED, 0, 0},
+    {"c", FIELD_DOCUMENT, offsetof(struct statement, constants), 0},
 };
 
 static status parse_statement(struct bdoc doc, struct update_statement *out, struct err *err) {
@@ -50,6 +50,7 @@ static status parse_statement(struct bdoc doc, struct update_statement *out, str
                                      .upsert = s.upsert,
                                      .hint = s.hint,
                                      .array_filters = s.array_filters,
+                                     .constants = s.constants,
                                      .expect = UPDATE_ANY};
     return ST_OK;
 }
@@ -60,7 +61,7 @@ status update_command_parse(const struct command_call *call, struct bdoc body, s
     const struct bdoc *docs;
     uint32_t count;
     TRY(fields_parse("update", body, body_fields, sizeof(body_fields) / sizeof(body_fields[0]), true, &cmd, err));
-    *req = (struct update_request){.ordered = cmd.ordered};
+    *req = (struct update_request){.ordered = cmd.ordered, .let = cmd.let};
     TRY(command_ns(call, cmd.collection, true, &req->ns, err));
     TRY(command_documents(call, "update.updates", "updates", cmd.updates, &docs, &count, err));
     struct update_statement *statements = arena_array(&call->op->arena, struct update_statement, count);

@@ -113,4 +113,7 @@ status expr_env_prepare(struct expr_env *env, struct err *err);
  * is compiled afterwards. */
 status expr_env_let(struct expr_env *env, struct bdoc let, struct err *err);
 
+/* Puts the values of `constants` ({name: value}, taken as they stand) in scope likewise; their bytes must outlive the statement. */
+status expr_env_constants(struct expr_env *env, struct bdoc constants, struct err *err);
+
 #endif

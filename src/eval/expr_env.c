@@ -53,3 +53,15 @@ status expr_env_let(struct expr_env *env, struct bdoc let, struct err *err) {
     }
     return ST_OK;
 }
+
+status expr_env_constants(struct expr_env *env, struct bdoc constants, struct err *err) {
+    struct biter it = biter_of(constants);
+    struct belem e;
+    while (biter_next(&it, &e)) {
+        uint32_t slot;
+        TRY(expr_scope_bind(&env->scope, e.name, &slot, err));
+        TRY(expr_env_prepare(env, err));
+        env->run.slots[slot] = e.value;
+    }
+    return ST_OK;
+}

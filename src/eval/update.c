@@ -201,20 +201,21 @@ void update_release(struct update *u) {
     if (u == NULL) return;
     release_leaves(u->leaves, u->leaf_count);
     update_filters_release(u);
+    update_pipeline_release(u->pipeline);
 }
 
 enum update_kind update_kind_of(const struct update *u) { return u->kind; }
 
 const struct path *update_paths(const struct update *u, uint32_t *count, bool *all) {
-    *all = u->kind == UPDATE_REPLACEMENT;
+    *all = u->kind != UPDATE_OPERATORS;
     *count = u->leaf_count;
     return u->paths;
 }
 
 /* --- replacements ---------------------------------------------------------------------------------------------- */
 
-/* _id first, then the replacement's other fields; a zero timestamp at the top means now. */
-static status write_replacement(struct apply *ap, struct bdoc doc, struct bval id) {
+/* _id first, then the replacement's other fields. `fills`: a zero timestamp at the top means now. */
+static status write_replacement(struct apply *ap, struct bdoc doc, struct bval id, bool fills) {
     uint8_t bytes[8];
     struct biter it = biter_of(doc);
     struct belem e;
@@ -225,22 +226,23 @@ static status write_replacement(struct apply *ap, struct bdoc doc, struct bval i
     while (biter_next(&it, &e)) {
         if (slice_equal(e.name, SLICE_LIT("_id"))) continue;
         put_le64(bytes, ap->env->timestamp);
-        if (e.value.type == B_TIMESTAMP && bval_timestamp(e.value) == 0) e.value.p = bytes;
+        if (fills && e.value.type == B_TIMESTAMP && bval_timestamp(e.value) == 0) e.value.p = bytes;
         TRY(update_put(ap, e.name, e.value));
     }
     update_close(ap, start);
     return update_check_result(ap, start);
 }
 
-static status replace(struct apply *ap, const struct update *u, enum outcome *outcome) {
+/* By `doc`: the replacement, or what a pipeline made. */
+static status replace(struct apply *ap, const struct update *u, struct bdoc doc, enum outcome *outcome) {
     struct description d;
-    struct bval old_id = bdoc_get_str(ap->original, "_id"), id = bdoc_get_str(u->replacement, "_id");
+    struct bval old_id = bdoc_get_str(ap->original, "_id"), id = bdoc_get_str(doc, "_id");
     if (id.type != B_MISSING && old_id.type != B_MISSING && !bval_equal(id, old_id))
         return RAISE_CODE(ap->err, CODE_ImmutableField,
                           "After applying the update, the (immutable) field '_id' was found to have been altered to %s",
                           describe_field(&d, SLICE_LIT("_id"), id));
     size_t start = ap->out->len;
-    TRY(write_replacement(ap, u->replacement, old_id.type != B_MISSING ? old_id : id));
+    TRY(write_replacement(ap, doc, old_id.type != B_MISSING ? old_id : id, u->kind == UPDATE_REPLACEMENT));
     bool is_same =
         ap->out->len - start == ap->original.len && memcmp(ap->out->p + start, ap->original.p, ap->original.len) == 0;
     if (is_same) ap->out->len = start;
@@ -282,7 +284,12 @@ static struct bdoc tail_doc(const struct buf *out, size_t start) {
 
 static status apply_to(struct apply *ap, const struct update *u, enum outcome *outcome) {
     size_t start = ap->out->len;
-    if (u->kind == UPDATE_REPLACEMENT) return replace(ap, u, outcome);
+    if (u->kind == UPDATE_REPLACEMENT) return replace(ap, u, u->replacement, outcome);
+    if (u->kind == UPDATE_PIPELINE) {
+        struct bdoc made;
+        TRY(update_pipeline_run(ap, u->pipeline, ap->original, &made));
+        return replace(ap, u, made, outcome);
+    }
     TRY(check_renames(ap, u));
     struct path_node expanded;
     if (u->is_positional) TRY(update_expand(ap, u, &expanded));

@@ -4,6 +4,7 @@
 #define ELMO_EVAL_UPDATE_H
 
 #include "base/buf.h"
+#include "eval/expr.h"
 #include "eval/match.h"
 
 struct update;
@@ -14,7 +15,7 @@ struct update_env {
     const struct matcher *query; /* what the document matched, for the positional `$`; NULL: it matches nothing */
 };
 
-enum update_kind { UPDATE_OPERATORS, UPDATE_REPLACEMENT };
+enum update_kind { UPDATE_OPERATORS, UPDATE_REPLACEMENT, UPDATE_PIPELINE };
 
 /* Compiles {$set: ...} or a replacement document.
  * A first field that starts with $ makes it an update, else it is a replacement. Conflicting paths:
@@ -26,14 +27,18 @@ status update_compile(const struct mem *mem, struct arena *arena, struct bdoc do
  * names is refused (9), as is a path that names none (2). */
 status update_compile_with(const struct mem *mem, struct arena *arena, struct bdoc doc, struct bdoc array_filters,
                            struct update **out, struct err *err);
+/* An update by a pipeline: an array of $addFields ($set), $project, $unset, $replaceRoot and $replaceWith; any other stage is refused (72). Compiled and applied with `env`,
+ * whose arena and mem serve for all, which must outlive the update and be prepared before it is applied: one thread at a time. */
+status update_compile_pipeline(struct expr_env *env, struct bdoc stages, struct update **out, struct err *err);
 void update_release(struct update *u);
 enum update_kind update_kind_of(const struct update *u);
 /* The top-level-to-leaf paths that this update may change, so that indexes that do not meet them are skipped. A
- * replacement touches everything: *all. */
+ * replacement or a pipeline touches everything: *all. */
 const struct path *update_paths(const struct update *u, uint32_t *count, bool *all);
 
 /* Appends the new document to `out` (the buffer's end; *result points there). *changed false: the same bytes, nothing
- * appended. `_id` may not change (66 ImmutableField); a replacement keeps the old `_id`. `scratch` holds intermediate
+ * appended. `_id` may not change (66 ImmutableField); a replacement or a pipeline
+ * that makes none keeps the old `_id`. `scratch` holds intermediate
  * values and may be reset after each document. The result obeys size and depth limits. */
 status update_apply(const struct update *u, struct bdoc doc, const struct update_env *env, struct arena *scratch,
                     struct buf *out, struct bdoc *result, bool *changed, struct err *err);

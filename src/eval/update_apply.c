@@ -89,12 +89,14 @@ void update_push_element(struct apply *ap, uint32_t idx, struct bval v) {
     (void) buf_append(ap->out, v.p, v.len);
 }
 
+status update_too_large(struct apply *ap) {
+    return err_raise(ap->err, ST_TOO_LARGE, CODE_RESULT_TOO_LARGE, __FILE__, __LINE__,
+                     "Resulting document after update is larger than %u", (unsigned) BSON_LEN_MAX);
+}
+
 status update_check_result(struct apply *ap, size_t start) {
     if (ap->out->failed) return RAISE(ap->err, ST_NOMEM, "updated document");
-    if (ap->out->len - start > BSON_LEN_MAX)
-        return err_raise(ap->err, ST_TOO_LARGE, CODE_RESULT_TOO_LARGE, __FILE__, __LINE__,
-                         "Resulting document after update is larger than %u", (unsigned) BSON_LEN_MAX);
-    return ST_OK;
+    return ap->out->len - start > BSON_LEN_MAX ? update_too_large(ap) : ST_OK;
 }
 
 struct bval update_lookup(struct bdoc doc, const struct path *path, struct slice *array) {

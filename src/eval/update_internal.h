@@ -66,10 +66,13 @@ struct array_filter {
     bool is_used;
 };
 
+struct update_pipeline;
+
 struct update {
     const struct mem *mem;
     enum update_kind kind;
     struct bdoc replacement;
+    struct update_pipeline *pipeline; /* of UPDATE_PIPELINE alone */
     struct path_node root;
     bool touches_id;
     bool is_positional; /* a path has a positional part: `root` is for finding collisions only */
@@ -111,6 +114,12 @@ void update_close(struct apply *ap, size_t at);
 void update_push_element(struct apply *ap, uint32_t idx, struct bval v);
 status update_check_depth(struct apply *ap, struct bval v);
 status update_check_result(struct apply *ap, size_t start);
+status update_too_large(struct apply *ap); /* the failure */
+
+/* update_pipeline.c */
+/* The document that the stages make of `doc`, in the pipeline's own buffers until the next time, or `doc` itself. */
+status update_pipeline_run(struct apply *ap, struct update_pipeline *p, struct bdoc doc, struct bdoc *result);
+void update_pipeline_release(struct update_pipeline *p); /* p may be NULL */
 
 /* update_positional.c */
 enum positional { PART_NAME, PART_MATCHED, PART_ALL, PART_FILTERED };

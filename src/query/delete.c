@@ -4,6 +4,7 @@
 
 struct deletion {
     struct modify modify;
+    struct modify_env env;
     const struct delete_request *req;
 };
 
@@ -28,13 +29,15 @@ static status run_one(void *ctx, struct write_batch *b, uint32_t i, struct write
     if (s->multi && m->op->history != NULL)
         return RAISE_CODE(err, CODE_InvalidOptions, "Cannot use (or request) retryable writes with limit=0");
     *m = (struct modify){.op = m->op,
+                         .env = &d->env,
                          .filter = s->filter.p != NULL ? s->filter : bdoc_empty,
                          .hint = s->hint,
                          .multi = s->multi,
                          .change = delete_document};
-    TRY(match_compile(m->op->mem, &m->op->arena, m->filter, &m->matcher, err));
-    status st = modify_run(m, b, err);
-    matcher_release(&m->matcher);
+    status st = modify_compile(m, err);
+    if (st == ST_OK) st = modify_prepare(m, err);
+    if (st == ST_OK) st = modify_run(m, b, err);
+    modify_end(m);
     if (st == ST_OK) out->deleted += m->tally.matched;
     return st;
 }
@@ -43,5 +46,9 @@ status delete_run(struct op *op, const struct delete_request *req, struct write_
     struct deletion d = {.modify = {.op = op}, .req = req};
     struct write_command cmd = {
         .count = req->statement_count, .ordered = req->ordered, .run = run_one, .runs_alone = runs_alone, .ctx = &d};
-    return write_command_run(op, req->ns, &cmd, out, err);
+    modify_env_init(&d.env, op);
+    status st = modify_env_let(&d.env, req->let, err);
+    if (st == ST_OK) st = write_command_run(op, req->ns, &cmd, out, err);
+    modify_env_release(&d.env);
+    return st;
 }

@@ -184,26 +184,28 @@ status find_explain(struct op *op, const struct find_request *req, enum explain_
 }
 
 static status explain_write(struct op *op, const char *name, const struct ns *ns, struct bdoc filter, struct bval hint,
-                            bool multi, struct bdoc sort, enum explain_verbosity v, struct bbuild *out,
-                            struct err *err) {
+                            bool multi, struct bdoc sort, struct bdoc let, enum explain_verbosity v,
+                            struct bbuild *out, struct err *err) {
     struct top top = {.name = name};
-    struct find_request req = {.ns = *ns, .filter = filter, .sort = sort, .hint = hint, .limit = multi ? 0 : 1};
+    struct find_request req = {.ns = *ns, .filter = filter, .sort = sort, .hint = hint, .limit = multi ? 0 : 1, .let = let};
     return explain(op, &req, &top, WANT_DOCUMENTS, SLICE_NONE, v, out, err);
 }
 
-status update_explain(struct op *op, const struct ns *ns, const struct update_statement *st, enum explain_verbosity v,
-                      struct bbuild *out, struct err *err) {
-    return explain_write(op, "UPDATE", ns, st->filter, st->hint, st->multi, (struct bdoc){0}, v, out, err);
+status update_explain(struct op *op, const struct update_request *req, enum explain_verbosity v, struct bbuild *out,
+                      struct err *err) {
+    const struct update_statement *s = &req->statements[0];
+    return explain_write(op, "UPDATE", &req->ns, s->filter, s->hint, s->multi, (struct bdoc){0}, req->let, v, out, err);
 }
 
-status delete_explain(struct op *op, const struct ns *ns, const struct delete_statement *st, enum explain_verbosity v,
-                      struct bbuild *out, struct err *err) {
-    return explain_write(op, "DELETE", ns, st->filter, st->hint, st->multi, (struct bdoc){0}, v, out, err);
+status delete_explain(struct op *op, const struct delete_request *req, enum explain_verbosity v, struct bbuild *out,
+                      struct err *err) {
+    const struct delete_statement *s = &req->statements[0];
+    return explain_write(op, "DELETE", &req->ns, s->filter, s->hint, s->multi, (struct bdoc){0}, req->let, v, out, err);
 }
 
 status find_and_modify_explain(struct op *op, const struct find_and_modify_request *req, enum explain_verbosity v,
                                struct bbuild *out, struct err *err) {
     const struct update_statement *s = &req->statement;
-    return explain_write(op, req->remove ? "DELETE" : "UPDATE", &req->ns, s->filter, s->hint, false, req->sort, v, out,
-                         err);
+    return explain_write(op, req->remove ? "DELETE" : "UPDATE", &req->ns, s->filter, s->hint, false, req->sort, req->let,
+                         v, out, err);
 }

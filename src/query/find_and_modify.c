@@ -19,6 +19,7 @@ static status keep_value(struct finding *f, struct bdoc doc, struct err *err) {
     struct bdoc projected;
     buf_clear(&f->value);
     f->has_value = true;
+    arena_reset(f->updating.exprs.expr.run.arena);
     if (f->projection != NULL)
         return projection_apply(f->projection, doc, f->updating.modify.score, &f->value, &projected, err);
     return buf_append(&f->value, doc.p, doc.len) ? ST_OK
@@ -89,11 +90,8 @@ static status run_one(void *ctx, struct write_batch *b, uint32_t i, struct write
 static status compile_projection(struct finding *f, struct err *err) {
     struct modify *m = &f->updating.modify;
     if (f->req->projection.p == NULL || bdoc_is_empty(f->req->projection)) return ST_OK;
-    TRY(projection_compile(m->op->mem, &m->op->arena, f->req->projection, &f->projection, err));
+    TRY(projection_compile_with(&m->env->expr, PROJECTION_FIND, f->req->projection, &f->projection, err));
     m->needs_score = projection_needs_text_score(f->projection);
-    if (m->needs_score && !m->matcher.text.is_set)
-        return err_raise(err, ST_INVALID, 40218, __FILE__, __LINE__,
-                         "query requires text score metadata, but it is not available");
     return ST_OK;
 }
 
@@ -104,12 +102,13 @@ static status compile(struct finding *f, struct err *err) {
         m->filter = s->filter.p != NULL ? s->filter : bdoc_empty;
         m->hint = s->hint;
         m->change = delete_found;
-        TRY(match_compile(m->op->mem, &m->op->arena, m->filter, &m->matcher, err));
+        TRY(modify_compile(m, err));
     } else {
         TRY(updating_begin(&f->updating, s, update_found, err));
     }
     if (f->req->sort.p != NULL && !bdoc_is_empty(f->req->sort)) m->sort = f->req->sort;
-    return compile_projection(f, err);
+    TRY(compile_projection(f, err));
+    return modify_prepare(m, err);
 }
 
 static status copy_out(struct finding *f, struct find_and_modify_result *out, struct err *err) {
@@ -141,7 +140,8 @@ status find_and_modify_run(struct op *op, const struct find_and_modify_request *
     updating_init(&f.updating, op);
     buf_init(&f.value, op->mem);
     buf_init(&f.upserted, op->mem);
-    status st = compile(&f, err);
+    status st = modify_env_let(&f.updating.exprs, req->let, err);
+    if (st == ST_OK) st = compile(&f, err);
     if (st == ST_OK) st = write_command_run(op, req->ns, &cmd, &result, err);
     if (st == ST_OK && result.error_count != 0) {
         const struct write_error *we = &result.errors[0];

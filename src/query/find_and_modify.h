@@ -8,6 +8,7 @@
 struct find_and_modify_request {
     struct ns ns;
     struct bdoc sort, projection; /* p NULL: none */
+    struct bdoc let;              /* variables for expressions; p NULL: none */
     bool remove;                  /* else it is updated */
     bool returns_new;             /* the document as the update left it; not with remove */
     bool bypass_validation;

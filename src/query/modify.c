@@ -1,8 +1,60 @@
 /* Finding and changing documents; see modify.h. */
 #include "query/modify.h"
 
+#include "doc/db.h"
+
 static struct find_request request_of(const struct modify *m, const struct write_batch *b, int64_t limit) {
-    return (struct find_request){.ns = b->ns, .filter = m->filter, .sort = m->sort, .hint = m->hint, .limit = limit};
+    return (struct find_request){.ns = b->ns,
+                                 .filter = m->filter,
+                                 .sort = m->sort,
+                                 .hint = m->hint,
+                                 .limit = limit,
+                                 .env = &m->env->expr};
+}
+
+/* --- expressions --- */
+
+void modify_env_init(struct modify_env *e, struct op *op) {
+    struct env *env = db_env(op->db);
+    *e = (struct modify_env){0};
+    expr_env_init(&e->expr, op->mem, &op->arena, (int64_t) env->ops->now_ms(env));
+    env->ops->random(env, &e->expr.run.random_state, sizeof(e->expr.run.random_state));
+}
+
+void modify_env_release(struct modify_env *e) { expr_env_release(&e->expr); }
+
+status modify_env_let(struct modify_env *e, struct bdoc let, struct err *err) {
+    if (let.p == NULL) return ST_OK;
+    TRY(expr_env_let(&e->expr, let, err));
+    e->vars = e->expr.scope.vars;
+    e->slot_count = e->expr.scope.slot_count;
+    return ST_OK;
+}
+
+void modify_env_rewind(struct modify_env *e) {
+    expr_scope_release(&e->expr.scope); /* regular expressions: those of `let` have been evaluated */
+    e->expr.scope.vars = e->vars;
+    e->expr.scope.slot_count = e->slot_count;
+    e->expr.scope.reads_score = false;
+}
+
+status modify_compile(struct modify *m, struct err *err) {
+    return match_compile_with(&m->env->expr, m->op->mem, &m->op->arena, m->filter, &m->matcher, err);
+}
+
+status modify_prepare(struct modify *m, struct err *err) {
+    m->needs_score = m->needs_score || m->env->expr.scope.reads_score;
+    if (m->needs_score && !m->matcher.text.is_set)
+        return err_raise(err, ST_INVALID, 40218, __FILE__, __LINE__,
+                         "query requires text score metadata, but it is not available");
+    m->slot_count = m->env->expr.scope.slot_count;
+    return expr_env_prepare(&m->env->expr, err);
+}
+
+void modify_end(struct modify *m) {
+    if (m->matcher.root != NULL) matcher_release(&m->matcher);
+    m->matcher = (struct matcher){0};
+    modify_env_rewind(m->env);
 }
 
 /* --- one document --- */
@@ -33,6 +85,8 @@ static status change_first(struct modify *m, struct write_batch *b, struct err *
     if (st == ST_OK) {
         m->tally.matched = 1;
         m->score = row.score;
+        m->env->expr.run.score = row.score;
+        m->env->expr.run.has_score = m->needs_score;
         st = m->change(m, b, row.doc, err);
     } else if (st == ST_END) {
         st = ST_OK;
@@ -213,6 +267,8 @@ struct bval modify_id(struct bdoc filter, struct bval hint) {
 
 status modify_run(struct modify *m, struct write_batch *b, struct err *err) {
     m->tally = (struct tally){0};
+    m->env->expr.run.has_score = false;
+    m->env->expr.scope.slot_count = m->slot_count;
     if (b->collection == NULL) return ST_OK;
     struct bval id = m->sort.p == NULL ? modify_id(m->filter, m->hint) : BVAL_MISSING;
     if (id.type != B_MISSING) return change_by_id(m, b, id, err);

@@ -35,6 +35,8 @@ status pipeline_next(struct op *op, struct pipeline *p, struct bdoc *doc, struct
 void pipeline_rest(struct pipeline *p); /* between batches: lets go of what it pins */
 void pipeline_close(struct pipeline *p); /* p may be NULL */
 
+/* Is it the name of a stage, though elmo may not support it? */
+bool pipeline_has_stage(struct slice name);
 /* Does it end in $out or $merge? Looks at names only. */
 bool pipeline_writes(struct bdoc pipeline);
 

@@ -38,7 +38,6 @@ enum stage_flag {
     STAGE_NOT_IN_FACET = 1u << 6,
     STAGE_NOT_NESTED = 1u << 7,      /* neither in $lookup nor in $unionWith */
     STAGE_WITHOUT_COLLECTION = 1u << 8, /* {aggregate: 1} */
-    STAGE_PER_DOCUMENT = 1u << 9,    /* may stand in an update */
 };
 
 struct pipe_parse {

@@ -31,6 +31,13 @@ static const struct stage_def *find_stage(struct slice name) {
     return NULL;
 }
 
+bool pipeline_has_stage(struct slice name) {
+    for (size_t i = 0; i < sizeof(unsupported) / sizeof(unsupported[0]); i++) {
+        if (slice_equal(name, slice_str(unsupported[i]))) return true;
+    }
+    return find_stage(name) != NULL;
+}
+
 static status no_memory(struct err *err) { return RAISE(err, ST_NOMEM, "pipeline"); }
 
 status pipe_stage_new(struct pipe_parse *ps, const struct stage_def *def, const struct stage_vtable *ops, size_t size,

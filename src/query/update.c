@@ -37,7 +37,8 @@ status update_run(struct op *op, const struct update_request *req, struct write_
     updating_init(&run.updating, op);
     struct write_command cmd = {
         .count = req->statement_count, .ordered = req->ordered, .run = run_one, .runs_alone = runs_alone, .ctx = &run};
-    status st = write_command_run(op, req->ns, &cmd, out, err);
+    status st = modify_env_let(&run.updating.exprs, req->let, err);
+    if (st == ST_OK) st = write_command_run(op, req->ns, &cmd, out, err);
     updating_release(&run.updating);
     return st;
 }

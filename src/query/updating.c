@@ -3,6 +3,8 @@
 
 #include "base/codes.h"
 #include "doc/db.h"
+#include "eval/describe.h"
+#include "query/pipeline.h"
 
 /* --- one document --- */
 
@@ -52,12 +54,12 @@ static struct slice first_key(struct bdoc doc, bool dollar) {
 
 static status check_kind(const struct update_statement *s, enum update_kind kind, struct err *err) {
     struct slice culprit;
-    if (s->expect == UPDATE_OPERATORS_ONLY && kind != UPDATE_OPERATORS) {
+    if (s->expect == UPDATE_OPERATORS_ONLY && kind == UPDATE_REPLACEMENT) {
         culprit = first_key(bval_doc(s->update), false);
         return RAISE_CODE(err, CODE_InvalidBSON, "Invalid key '%.*s': update only works with $ operators and pipelines",
                           (int) culprit.len, (const char *) culprit.p);
     }
-    if (s->expect == UPDATE_REPLACE_ONLY && kind != UPDATE_REPLACEMENT) {
+    if (s->expect == UPDATE_REPLACE_ONLY && kind == UPDATE_OPERATORS) {
         culprit = first_key(bval_doc(s->update), true);
         return RAISE_CODE(err, CODE_InvalidBSON, "Invalid key '%.*s': replace prohibits $ operators", (int) culprit.len,
                           (const char *) culprit.p);
@@ -68,36 +70,60 @@ static status check_kind(const struct update_statement *s, enum update_kind kind
 }
 
 static status check_statement(const struct update_statement *s, struct err *err) {
-    if (s->update.type == B_ARRAY)
-        return RAISE(err, ST_UNSUPPORTED, "an update by an aggregation pipeline is not supported");
-    if (s->update.type != B_DOCUMENT)
+    if (s->update.type != B_DOCUMENT && s->update.type != B_ARRAY)
         return RAISE_CODE(err, CODE_FailedToParse, "Update argument must be either an object or an array");
+    if (s->update.type == B_ARRAY && s->array_filters.p != NULL)
+        return RAISE_CODE(err, CODE_FailedToParse, "arrayFilters may not be specified for pipeline-syle updates");
+    if (s->update.type != B_ARRAY && s->constants.p != NULL)
+        return RAISE_CODE(err, 51198, "Constant values may only be specified for pipeline updates");
     return ST_OK;
+}
+
+/* Names that no stage has are refused before those that no update takes. */
+static status check_stage_names(struct bdoc stages, struct err *err) {
+    struct biter it = biter_of(stages);
+    struct belem e, stage;
+    while (biter_next(&it, &e)) {
+        if (e.value.type != B_DOCUMENT) continue;
+        struct biter of = biter_of(bval_doc(e.value));
+        if (biter_next(&of, &stage) && !pipeline_has_stage(stage.name))
+            return RAISE_CODE(err, 40324, "Unrecognized pipeline stage name: '%.*s'", SLICE_ARGS(stage.name));
+    }
+    return ST_OK;
+}
+
+static status compile_pipeline(struct updating *u, const struct update_statement *s, struct err *err) {
+    struct expr_env *env = &u->exprs.expr;
+    TRY(check_stage_names(bval_doc(s->update), err));
+    if (s->constants.p != NULL) TRY(expr_env_constants(env, s->constants, err));
+    return update_compile_pipeline(env, bval_doc(s->update), &u->update, err);
 }
 
 static status compile(struct updating *u, const struct update_statement *s, struct err *err) {
     struct op *op = u->modify.op;
     TRY(check_statement(s, err));
-    TRY(update_compile_with(op->mem, &op->arena, bval_doc(s->update), s->array_filters, &u->update, err));
+    if (s->update.type == B_ARRAY) TRY(compile_pipeline(u, s, err));
+    else TRY(update_compile_with(op->mem, &op->arena, bval_doc(s->update), s->array_filters, &u->update, err));
     TRY(check_kind(s, update_kind_of(u->update), err));
     u->env.query = &u->modify.matcher;
     bool all;
     u->paths.paths = update_paths(u->update, &u->paths.count, &all);
     if (all) u->paths.paths = NULL;
-    return match_compile(op->mem, &op->arena, u->modify.filter, &u->modify.matcher, err);
+    TRY(modify_compile(&u->modify, err));
+    return modify_prepare(&u->modify, err);
 }
 
 void updating_end(struct updating *u) {
     if (u->update != NULL) update_release(u->update);
-    if (u->modify.matcher.root != NULL) matcher_release(&u->modify.matcher);
     u->update = NULL;
-    u->modify.matcher = (struct matcher){0};
+    modify_end(&u->modify);
 }
 
 status updating_begin(struct updating *u, const struct update_statement *s,
                       status (*change)(struct modify *m, struct write_batch *b, struct bdoc doc, struct err *err),
                       struct err *err) {
     u->modify = (struct modify){.op = u->modify.op,
+                                .env = &u->exprs,
                                 .filter = s->filter.p != NULL ? s->filter : bdoc_empty,
                                 .hint = s->hint,
                                 .multi = s->multi,
@@ -110,7 +136,8 @@ status updating_begin(struct updating *u, const struct update_statement *s,
 void updating_init(struct updating *u, struct op *op) {
     struct env *env = db_env(op->db);
     uint64_t now = env->ops->now_ms(env);
-    *u = (struct updating){.modify = {.op = op}, .env = {.now_ms = (int64_t) now, .timestamp = now / 1000 << 32 | 1}};
+    *u = (struct updating){.modify = {.op = op, .env = &u->exprs}, .env = {.now_ms = (int64_t) now, .timestamp = now / 1000 << 32 | 1}};
+    modify_env_init(&u->exprs, op);
     arena_init(&u->scratch, op->mem);
     buf_init(&u->buf, op->mem);
     buf_init(&u->prepared, op->mem);
@@ -118,6 +145,7 @@ void updating_init(struct updating *u, struct op *op) {
 
 void updating_release(struct updating *u) {
     updating_end(u);
+    modify_env_release(&u->exprs);
     arena_release(&u->scratch);
     buf_release(&u->buf);
     buf_release(&u->prepared);

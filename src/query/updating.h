@@ -10,6 +10,7 @@ struct updating {
     struct update *update;
     struct write_paths paths; /* what it may touch; paths NULL: everything */
     struct update_env env;
+    struct modify_env exprs;
     struct arena scratch;
     struct buf buf, prepared;
     struct bdoc

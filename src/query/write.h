@@ -34,10 +34,11 @@ struct insert_request {
 
 struct update_statement {
     struct bdoc filter;
-    struct bval update; /* document; a pipeline (array) is refused for now */
+    struct bval update; /* a document, or a pipeline (array) */
     bool multi, upsert;
     struct bval hint;
     struct bdoc array_filters; /* p NULL: none */
+    struct bdoc constants;     /* variables of a pipeline; p NULL: none */
     enum { UPDATE_ANY, UPDATE_OPERATORS_ONLY, UPDATE_REPLACE_ONLY } expect;
 };
 struct update_request {
@@ -45,6 +46,7 @@ struct update_request {
     uint32_t statement_count;
     const struct update_statement *statements;
     bool ordered;
+    struct bdoc let; /* variables for expressions; p NULL: none */
 };
 
 struct delete_statement {
@@ -57,16 +59,17 @@ struct delete_request {
     uint32_t statement_count;
     const struct delete_statement *statements;
     bool ordered;
+    struct bdoc let; /* as update_request's */
 };
 
 /* Failures of a single statement are in the result; the answer is a failure only when the command as a whole failed (bad namespace, I/O, deadline). A collection that does not exist is created by insert and upsert. */
 status insert_run(struct op *op, const struct insert_request *req, struct write_result *out, struct err *err);
 status update_run(struct op *op, const struct update_request *req, struct write_result *out, struct err *err);
 status delete_run(struct op *op, const struct delete_request *req, struct write_result *out, struct err *err);
-/* What an update or delete would do, as find_explain. */
-status update_explain(struct op *op, const struct ns *ns, const struct update_statement *st, enum explain_verbosity v,
-                      struct bbuild *out, struct err *err);
-status delete_explain(struct op *op, const struct ns *ns, const struct delete_statement *st, enum explain_verbosity v,
-                      struct bbuild *out, struct err *err);
+/* What the first statement of an update or delete would do, as find_explain. */
+status update_explain(struct op *op, const struct update_request *req, enum explain_verbosity v, struct bbuild *out,
+                      struct err *err);
+status delete_explain(struct op *op, const struct delete_request *req, enum explain_verbosity v, struct bbuild *out,
+                      struct err *err);
 
 #endif

@@ -411,6 +411,36 @@ Test(elmo, updates_replaces_and_deletes) {
 
 /* ---- reading ---- */
 
+Test(elmo, updates_by_a_pipeline_and_with_variables) {
+    bson_error_t error;
+    bson_t reply, *filter = doc_of("{$expr: {$gte: ['$a', '$$least']}}"), *opts = doc_of("{let: {least: 2, by: 10}}"),
+                  *stages = doc_of("{'0': {$set: {a: {$add: ['$a', '$$by']}}}, '1': {$unset: 'b'}}");
+    elmo_t *db = open_at(NULL, NULL);
+    elmo_collection_t *c = elmo_get_collection(db, "test", "c");
+    for (int i = 1; i <= 3; i++) {
+        bson_t *doc = doc_of("{_id: %d, a: %d, b: 1}", i, i);
+        cr_assert(elmo_collection_insert_one(c, doc, NULL, NULL, &error));
+        bson_destroy(doc);
+    }
+    cr_assert(elmo_collection_update_many(c, filter, stages, opts, &reply, &error), "%s", error.message);
+    cr_assert_eq(number_in(&reply, "modifiedCount"), 2);
+    bson_destroy(&reply);
+    cr_assert_eq(documents_in(c, "{a: {$in: [12, 13]}, b: {$exists: false}}"), 2);
+    /* A replacement's fields are only named like that. */
+    bson_t *first = doc_of("{_id: 1}"), *positions = doc_of("{'0': {x: 1}, '1': 2}");
+    cr_assert(elmo_collection_replace_one(c, first, positions, NULL, NULL, &error), "%s", error.message);
+    cr_assert_eq(documents_in(c, "{'0.x': 1, '1': 2}"), 1);
+    cr_assert_not(elmo_collection_update_one(c, first, positions, NULL, NULL, &error));
+    cr_assert(elmo_collection_delete_many(c, filter, opts, &reply, &error), "%s", error.message);
+    cr_assert_eq(number_in(&reply, "deletedCount"), 2);
+    bson_destroy(&reply);
+    assert_no_faults(db);
+    elmo_collection_destroy(c);
+    elmo_close(db);
+    bson_t *all[] = {filter, opts, stages, first, positions};
+    for (int i = 0; i < 5; i++) bson_destroy(all[i]);
+}
+
 Test(elmo, a_cursor_keeps_its_own_copies_and_its_state_of_things) {
     struct bench b = bench_open();
     const bson_t *row;

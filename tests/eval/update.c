@@ -367,6 +367,47 @@ static void update_with(struct mem_fail *mf, struct bdoc spec, struct bdoc doc, 
     cr_assert_eq(mem_fail_live(mf), 0);
 }
 
+static void update_by_pipeline(const struct mem_fail *mf, struct bdoc stages, struct bdoc doc) {
+    struct arena own, own_scratch;
+    struct buf own_out;
+    struct expr_env exprs;
+    struct update *u = NULL;
+    struct err err = ERR_INIT;
+    struct bdoc result;
+    bool changed = false;
+    arena_init(&own, &mf->mem);
+    arena_init(&own_scratch, &mf->mem);
+    buf_init(&own_out, &mf->mem);
+    expr_env_init(&exprs, &mf->mem, &own, 0);
+    status st = update_compile_pipeline(&exprs, stages, &u, &err);
+    if (st == ST_OK) {
+        st = expr_env_prepare(&exprs, &err);
+        if (st == ST_OK) st = update_apply(u, doc, &env, &own_scratch, &own_out, &result, &changed, &err);
+        if (st == ST_OK) cr_assert(changed);
+        update_release(u);
+    }
+    cr_assert(st == ST_OK || (st == ST_NOMEM && mem_fail_hit(mf)), "%s", err.text);
+    expr_env_release(&exprs);
+    buf_release(&own_out);
+    arena_release(&own_scratch);
+    arena_release(&own);
+    cr_assert_eq(mem_fail_live(mf), 0);
+}
+
+Test(update, by_a_pipeline_survives_want_of_memory, .init = set_up, .fini = tear_down) {
+    struct bdoc stages = doc_of("{'0': {$set: {a: {$add: ['$n', 1]}, 'd.e': {$let: {vars: {v: '$a'}, in: '$$v'}}}}, '1': "
+                                "{$unset: ['n', 'q']}, '2': {$replaceRoot: {newRoot: {made: '$$ROOT'}}}, '3': {$project: {x: "
+                                "'$made.a', made: 1}}}"),
+                doc = doc_of("{_id: 1, n: 1, q: [1, 2]}");
+    struct mem_fail mf;
+    uint64_t n = 1;
+    do {
+        mem_fail_init(&mf, n++);
+        update_by_pipeline(&mf, stages, doc);
+    } while (mem_fail_hit(&mf));
+    cr_assert_gt(n, 8);
+}
+
 Test(update, survives_want_of_memory, .init = set_up, .fini = tear_down) {
     static const char *const updates[] = {
         "{$set: {a: 1, 'b.c': {d: [1]}}, $inc: {n: 1}, $unset: {u: 1}, $rename: {r: 's.t'}, $currentDate: {when: "

@@ -58,11 +58,10 @@ Test(memory, a_find_that_finds_none_says_so) {
     doc_close(&t);
 }
 
-Test(memory, a_write_without_it_changes_nothing) {
+/* `modified` documents of 40, in all. */
+static void sweep_update(struct update_statement s, struct bdoc let, int64_t modified) {
     struct doc_db t = open_some();
-    struct bdoc u = json("{'$push': {'a': 9}}");
-    struct update_statement s = {.filter = json("{'a': {'$gte': 2}}"), .update = {u.p, u.len, B_DOCUMENT}};
-    struct update_request req = {.ns = NS, .statement_count = 1, .statements = &s, .ordered = true};
+    struct update_request req = {.ns = NS, .statement_count = 1, .statements = &s, .ordered = true, .let = let};
     for (uint64_t n = 1;; n++) {
         struct mem_fail mf;
         struct op op;
@@ -71,12 +70,28 @@ Test(memory, a_write_without_it_changes_nothing) {
         mem_fail_init(&mf, n);
         op_over(&op, &t, &mf);
         status st = update_run(&op, &req, &r, &err);
-        if (st == ST_OK) cr_assert_eq(r.modified, 1);
+        if (st == ST_OK) cr_assert_eq(r.modified, modified);
         else cr_assert_eq(st, ST_NOMEM, "%d %s", st, err.text);
         op_release(&op);
-        cr_assert_eq(mem_fail_live(&mf), 0);
+        cr_assert_eq(mem_fail_live(&mf), 0, "allocation %llu leaked", (unsigned long long) n);
         if (!mem_fail_hit(&mf)) break;
     }
     assert_sound(&t, 40);
     doc_close(&t);
+}
+
+Test(memory, a_write_without_it_changes_nothing) {
+    struct bdoc u = json("{'$push': {'a': 9}}");
+    sweep_update((struct update_statement){.filter = json("{'a': {'$gte': 2}}"), .update = {u.p, u.len, B_DOCUMENT}},
+                 (struct bdoc){0}, 1);
+}
+
+Test(memory, an_update_by_a_pipeline_without_it_changes_nothing) {
+    struct bdoc u = json("{'0': {'$set': {'n': {'$add': [{'$ifNull': ['$n', 0]}, '$$x', '$$c']}}}, '1': {'$unset': ['zz']}, "
+                         "'2': {'$replaceWith': {'$mergeObjects': ['$$ROOT', {'m': {'$regexMatch': {'input': 'ab', 'regex': "
+                         "'^a+b'}}}]}}}");
+    sweep_update((struct update_statement){.filter = json("{'$expr': {'$eq': ['$b', '$$x']}}"),
+                                           .update = {u.p, u.len, B_ARRAY},
+                                           .constants = json("{'c': 4}")},
+                 json("{'x': 7, 'y': {'$concat': ['p', 'q']}}"), 1);
 }

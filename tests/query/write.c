@@ -220,3 +220,46 @@ Test(write, statements_of_one_command_see_each_other) {
     cr_assert_str_eq(find_text(&t, "{}", NULL), "{'_id':1, 'a':1, 'b':1, 'n':1}");
     doc_close(&t);
 }
+
+Test(write, a_command_of_many_statements_does_not_run_out_of_variables) {
+    enum { COUNT = 5000 }; /* more than there are places for */
+    struct doc_db t;
+    doc_open(&t);
+    cr_assert_eq(insert(&t, json("{'_id': 1, 'n': 0}")), ST_OK);
+    struct bdoc q = json("{'$expr': {'$let': {'vars': {'v': '$_id'}, 'in': {'$eq': ['$$v', '$$one']}}}}"),
+                u = json("{'0': {'$set': {'n': {'$let': {'vars': {'m': '$n'}, 'in': {'$add': ['$$m', '$$one']}}}}}}");
+    struct update_statement *s = calloc(COUNT, sizeof(*s));
+    for (int i = 0; i < COUNT; i++)
+        s[i] = (struct update_statement){.filter = q, .update = {u.p, u.len, B_ARRAY}, .multi = i % 100 == 0};
+    struct update_request req = {
+        .ns = NS, .statement_count = COUNT, .statements = s, .ordered = true, .let = json("{'one': {'$add': [0, 1]}}")};
+    struct write_result r;
+    cr_assert_eq(update_run(&t.op, &req, &r, &t.err), ST_OK, "%s", t.err.text);
+    cr_assert_eq(r.error_count, 0, "%s", r.errors[0].text);
+    cr_assert_eq(r.modified, COUNT);
+    cr_assert_str_eq(find_text(&t, "{}", NULL), "{'_id':1, 'n':5000}");
+    assert_sound(&t, 1);
+    free(s);
+    doc_close(&t);
+}
+
+Test(write, a_pipeline_changes_each_of_many_exactly_once) {
+    struct doc_db t;
+    doc_open(&t);
+    cr_assert_eq(create_index(&t, "{'key': {'a': 1}}"), ST_OK);
+    for (int i = 0; i < 2500; i++) cr_assert_eq(insert(&t, json("{'_id': %d, 'a': %d}", i, i)), ST_OK);
+    /* Every change moves its document ahead in the index that is scanned. */
+    struct bdoc u = json("{'0': {'$set': {'a': {'$add': ['$a', 1000]}, 'times': {'$add': [{'$ifNull': ['$times', 0]}, 1]}}}}");
+    struct update_statement s = {
+        .filter = json("{'a': {'$gte': 0}}"), .update = {u.p, u.len, B_ARRAY}, .multi = true, .hint = BVAL_MISSING};
+    struct update_request req = {.ns = NS, .statement_count = 1, .statements = &s, .ordered = true};
+    struct write_result r;
+    cr_assert_eq(update_run(&t.op, &req, &r, &t.err), ST_OK, "%s", t.err.text);
+    cr_assert_eq(r.modified, 2500);
+    struct find_request once = request("{'times': 1, 'a': {'$gte': 1000}}", "{'hint': 'a_1'}");
+    int64_t count;
+    cr_assert_eq(count_run(&t.op, &once, &count, &t.err), ST_OK);
+    cr_assert_eq(count, 2500);
+    assert_sound(&t, 2500);
+    doc_close(&t);
+}
