@@ -18,6 +18,8 @@
     ((uint64_t) 8                                                                                                      \
      << 20) /* a group is taken up to about so many bytes, so that the first of it is not kept waiting for long */
 
+#define RANGES_MAX 512 /* range deletes in a memtable */
+
 void lsm_break(struct lsm *l, const struct err *err) {
     mutex_lock(&l->state_mutex);
     if (!atomic_load(&l->is_broken)) {
@@ -98,7 +100,7 @@ status commit_switch(struct lsm *l, struct err *err) {
         memtable_unref(fresh);
         return st;
     }
-    atomic_store(&l->active_used, 0);
+    atomic_store(&l->active_is_full, false);
     l->active = fresh; /* borrowed: the current version always holds it */
     version_install(l, &edit, v);
     rotate_log(l);
@@ -106,8 +108,13 @@ status commit_switch(struct lsm *l, struct err *err) {
 }
 
 /* A full memtable is replaced; when too many wait for their flush, the caller has made room before it queued, or this one grows a little. */
+/* Also of range deletes, few as their bytes are: each new one copies the fragments of those before it. */
+static bool active_is_full(const struct lsm *l) {
+    return memtable_used(l->active) >= l->opts.memtable_bytes || memtable_range_count(l->active) >= RANGES_MAX;
+}
+
 static status switch_when_full(struct lsm *l, struct err *err) {
-    if (memtable_used(l->active) < l->opts.memtable_bytes || !version_is_free(l)) return ST_OK;
+    if (!active_is_full(l) || !version_is_free(l)) return ST_OK;
     if (atomic_load(&l->table_count) >= TABLES_MAX) return ST_OK; /* not of `current`: a flush may let go of it */
     TRY(commit_switch(l, err));
     maintain_wake(l);
@@ -174,7 +181,7 @@ static void apply_group(struct lsm *l, struct commit_wait *first, struct commit_
         }
         if (w == last) break;
     }
-    atomic_store_explicit(&l->active_used, memtable_used(l->active), memory_order_relaxed);
+    atomic_store_explicit(&l->active_is_full, active_is_full(l), memory_order_relaxed);
 }
 
 static bool sync_is_due(struct lsm *l) {

@@ -175,7 +175,7 @@ struct lsm {
     struct cond work_cond, room_cond;
     _Atomic bool is_stopping, has_work;         /* has_work: for threads 0 */
     _Atomic uint32_t table_count, level0_count; /* of the current version */
-    _Atomic size_t active_used;                 /* memory of the active memtable */
+    _Atomic bool active_is_full;                /* the active memtable wants a fresh one in its place */
     bool has_flush_work, has_merge_work;
     struct err background_err; /* the last failure of a flush or merge; st ST_OK: none */
     struct err broken_err;     /* K8: why writes are refused */

@@ -97,7 +97,7 @@ static bool choose(struct group *g, size_t i) {
 }
 
 static status find_leaves(struct group *g, struct err *err) {
-    bool has_cover = g->v->cover != NULL || memtable_has_ranges(g->v->tables[0].m);
+    bool has_cover = g->v->cover != NULL || memtable_range_count(g->v->tables[0].m) != 0;
     for (size_t i = 0; i < g->n; i++) {
         struct many *m = &g->at[i];
         m->is_plain = choose(g, i) && (!has_cover || lookup_cover(g->v, g->keys[i], g->snapshot) == 0);

@@ -122,7 +122,7 @@ status maintain_here(struct lsm *l, struct err *err) {
 static bool must_wait(const struct lsm *l) {
     if (atomic_load_explicit(&l->level0_count, memory_order_relaxed) >= 4 * l->opts.level0_count) return true;
     return atomic_load_explicit(&l->table_count, memory_order_relaxed) >= TABLES_MAX &&
-        atomic_load_explicit(&l->active_used, memory_order_relaxed) >= l->opts.memtable_bytes;
+        atomic_load_explicit(&l->active_is_full, memory_order_relaxed);
 }
 
 static bool should_slow_down(const struct lsm *l) {

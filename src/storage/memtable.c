@@ -82,7 +82,7 @@ struct memtable {
     /* read by anyone: */
     _Atomic uint64_t entry_count, min_seq, max_seq;
     _Atomic size_t used;
-    _Atomic bool has_ranges;
+    _Atomic size_t range_count;
     _Atomic uint64_t *filter; /* M6; lines of 64 bytes */
     size_t filter_lines;      /* a power of two */
     size_t filter_len;        /* as allocated */
@@ -268,8 +268,8 @@ bool memtable_may_contain(const struct memtable *m, uint64_t hash) {
     return true;
 }
 
-bool memtable_has_ranges(const struct memtable *m) {
-    return atomic_load_explicit(&m->has_ranges, memory_order_acquire);
+size_t memtable_range_count(const struct memtable *m) {
+    return atomic_load_explicit(&m->range_count, memory_order_acquire);
 }
 
 void memtable_prefetch(const struct memtable *m, uint64_t hash) { __builtin_prefetch(filter_line_of(m, hash)); }
@@ -440,8 +440,8 @@ void memtable_install_ranges(struct memtable *m) {
     struct fragments *old = m->fragments;
     m->fragments = m->staged; /* M4 */
     mutex_unlock(&m->mutex);
+    atomic_store_explicit(&m->range_count, fragments_seq_count(m->staged), memory_order_release);
     m->staged = NULL;
-    atomic_store_explicit(&m->has_ranges, true, memory_order_release);
     fragments_unref(old);
 }
 
@@ -458,7 +458,7 @@ status memtable_delete_range(struct memtable *m, struct slice lo, struct slice h
 }
 
 struct fragments *memtable_range_deletes(struct memtable *m) {
-    if (!atomic_load_explicit(&m->has_ranges, memory_order_acquire)) return NULL;
+    if (memtable_range_count(m) == 0) return NULL;
     mutex_lock(&m->mutex);
     struct fragments *f = fragments_ref(m->fragments);
     mutex_unlock(&m->mutex);

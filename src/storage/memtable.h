@@ -40,7 +40,8 @@ uint64_t memtable_newest(struct memtable *m, struct slice key);
 /* The greatest sequence of an entry in [lo, hi), 0 when none. */
 uint64_t memtable_newest_in(struct memtable *m, struct slice lo, struct slice hi);
 
-bool memtable_has_ranges(const struct memtable *m);
+/* Range deletes as they lie in the fragments: what the next one costs grows with it. 0: there are none. */
+size_t memtable_range_count(const struct memtable *m);
 /* The current fragments, with a reference for the caller; NULL when there are none. */
 struct fragments *memtable_range_deletes(struct memtable *m);
 

@@ -65,6 +65,8 @@ const struct fragment *fragments_at(const struct fragments *f, size_t idx) {
     return &f->list[idx];
 }
 
+size_t fragments_seq_count(const struct fragments *f) { return f != NULL ? f->seq_count : 0; }
+
 size_t fragments_used(const struct fragments *f) {
     if (f == NULL) return 0;
     return sizeof(*f) + f->cap * sizeof(*f->list) + f->seq_cap * sizeof(*f->seqs) + f->bytes_len;

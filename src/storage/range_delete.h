@@ -35,6 +35,7 @@ struct fragments *fragments_ref(struct fragments *f);
 void fragments_unref(struct fragments *f);
 size_t fragments_count(const struct fragments *f);
 const struct fragment *fragments_at(const struct fragments *f, size_t idx);
+size_t fragments_seq_count(const struct fragments *f); /* of all fragments together; f may be NULL */
 size_t fragments_used(const struct fragments *f); /* bytes of memory held; f may be NULL */
 
 /* The greatest sequence <= snapshot of a range delete that covers key, 0 when none. f may be NULL. */

@@ -69,3 +69,31 @@ Test(kv, first_updater_wins) {
     kv_close(kv);
     env_free(env);
 }
+
+/* Dropping collections one by one: each range delete costs what the last ones of it cost, not what all before it left in the memtable. */
+Test(kv, many_small_range_deletes_stay_cheap, .timeout = 20) {
+    enum { RANGES = 12000 };
+    struct env *env = ease_env();
+    struct lsm_opts opts = ease_opts();
+    opts.memtable_bytes = 16 << 20;
+    struct kv *kv = ease_open(env, "a.elmo", &opts);
+    char lo[32], hi[32];
+    for (int i = 0; i < RANGES; i += 100) {
+        snprintf(lo, sizeof(lo), "key%05d", i);
+        ease_put(kv, lo, "kept until its range goes");
+    }
+    ease_put(kv, "zebra", "stays");
+    for (int i = 0; i < RANGES; i++) {
+        snprintf(lo, sizeof(lo), "key%05d", i);
+        snprintf(hi, sizeof(hi), "key%05d!", i);
+        ease_delete_range(kv, lo, hi);
+    }
+    cr_assert_eq(ease_count(kv), 1);
+    ease_expect(kv, "zebra", "stays");
+    ease_check(kv);
+    kv_close(kv);
+    kv = ease_open(env, "a.elmo", NULL);
+    cr_assert_eq(ease_count(kv), 1);
+    kv_close(kv);
+    env_free(env);
+}
