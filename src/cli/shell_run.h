@@ -9,6 +9,7 @@ struct shell {
     char db_name[64];
     bool is_interactive;
     bool is_inside;                /* of brackets that an earlier line opened */
+    const char *verbosity;         /* of explain(): the method tells how it would be run; NULL: it runs */
     elmo_collection_t *collection; /* of `cursor` */
     elmo_cursor_t *cursor;         /* that `it` goes on with; NULL: none */
 };

@@ -38,6 +38,48 @@ sh --read-only 'db.users.insertOne({})'; exits 1; warns 'read-only'
 sh help; exits 0; tells 'findOne'
 sh exit; exits 0
 
+# What came with the language: aggregate, updates by a pipeline, findOneAnd..., bulkWrite, explain() in front.
+sh 'db.a.insertMany([{_id: 1, c: "x", n: 1}, {_id: 2, c: "y", n: 2}, {_id: 3, c: "x", n: 3}])'; exits 0
+sh 'db.a.aggregate([{$group: {_id: "$c", n: {$sum: "$n"}}}, {$sort: {_id: 1}}])'; says '{"_id": "x", "n": 4}
+{"_id": "y", "n": 2}'
+sh 'db.a.aggregate({$match: {c: "x"}}, {$count: "n"})'; says '{"n": 2}'
+sh 'db.a.aggregate([{$match: {c: "x"}}]).itcount()'; says 2
+sh 'db.a.aggregate([{$match: {n: {$gt: 1}}}], {let: {a: 1}}).explain()'; exits 0; tells COLLSCAN
+sh 'db.a.explain().aggregate([{$sort: {n: 1}}])'; exits 0; tells '"sort'
+sh 'db.a.explain("executionStats").find({n: 2}).sort({c: 1})'; tells executionStats
+sh 'db.a.explain().deleteMany({c: "x"})'; exits 0; tells DELETE
+sh 'db.a.explain().updateOne({c: "x"}, {$set: {n: 0}})'; exits 0; tells UPDATE
+sh 'db.a.find({n: {$ne: 0}}).itcount()'; says 3
+sh 'db.aggregate([{$documents: [{a: 1}, {a: 2}]}, {$match: {a: {$gt: 1}}}])'; says '{"a": 2}'
+sh 'db.a.updateMany({}, [{$set: {d: {$multiply: ["$n", 10]}}}])'; tells '"modifiedCount": 3'
+sh 'db.a.updateOne({_id: 1}, {$set: {"m": [1, 5, 9]}})'; exits 0
+sh 'db.a.updateOne({_id: 1}, {$inc: {"m.$[big]": 1}}, {arrayFilters: [{big: {$gte: 5}}]})'; tells '"modifiedCount": 1'
+sh 'db.a.findOne({_id: 1}, {m: 1})'; says '{"_id": 1, "m": [1, 6, 10]}'
+sh 'db.a.findOneAndUpdate({_id: 2}, {$inc: {n: 5}}, {returnDocument: "after", projection: {n: 1}})'; says '{"_id": 2, "n": 7}'
+sh 'db.a.findOneAndReplace({_id: 2}, {n: 2})'; tells '"n": 7'
+sh 'db.a.findOneAndDelete({n: {$gt: 0}}, {sort: {_id: -1}})'; tells '"_id": 3'
+sh 'db.a.findOneAndDelete({_id: 99})'; says null
+sh 'db.a.bulkWrite([{insertOne: {document: {_id: 9}}}, {updateMany: {filter: {}, update: {$set: {z: 1}}}}, {replaceOne: {filter: {_id: 8}, replacement: {k: 1}, upsert: true}}, {deleteOne: {filter: {_id: 9}}}])'
+exits 0; says '{"insertedCount": 1, "matchedCount": 3, "modifiedCount": 3, "deletedCount": 1, "upsertedCount": 1}'
+sh 'db.a.bulkWrite([{insertOne: {document: {_id: 1}}}, {insertOne: {document: {_id: 5}}}])'; exits 1; warns E11000; tells '"insertedCount": 0'
+sh 'db.a.bulkWrite([{insertOne: {document: {_id: 1}}}, {insertOne: {document: {_id: 5}}}], {ordered: false})'; exits 1; tells '"insertedCount": 1'
+sh 'db.a.distinct("c", {})'; exits 0
+sh 'db.a.createIndexes([{n: 1}, {c: 1, n: -1}])'; exits 0; tells '"numIndexesAfter": 3'
+sh 'db.a.getIndexes()'; tells c_1_n_-1
+sh 'db.a.dropIndexes("n_1")'; exits 0
+sh 'db.a.dropIndexes()'; exits 0; sh 'db.a.getIndexes()'; says '{"v": 2, "key": {"_id": 1}, "name": "_id_"}'
+sh 'db.a.renameCollection("b")'; exits 0; sh 'db.b.estimatedDocumentCount()'; says 4
+sh 'db.getCollectionInfos({name: "b"})'; tells '"type": "collection"'
+sh 'db.b.aggregate([{$groop: {}}])'; exits 1; warns '$groop'
+sh 'db.b.aggregate([]).sort({a: 1})'; exits 1; warns 'an aggregate has no method sort()'
+sh 'db.b.explain().insertOne({})'; exits 1; warns 'explain() needs a method'
+sh 'db.b.updateOne({}, {a: 1})'; exits 1; warns 'replaceOne() takes'
+sh 'db.b.replaceOne({}, {$set: {a: 1}})'; exits 1; warns 'updateOne() takes'
+sh 'db.b.bulkWrite([{upsertOne: {}}])'; exits 1; warns 'operation 0: there is no upsertOne'
+sh 'db.adminCommand({listDatabases: 1, nameOnly: true})'; tells '"test"'
+sh --db gone 'db.c.insertOne({})'; sh --db gone 'db.dropDatabase()'; exits 0; sh 'show dbs'; says 'other
+test'
+
 # Mistakes are told where they are and change nothing.
 sh 'frob'; exits 1; warns "'frob'"
 sh 'db.users'; exits 1; warns 'which method'
