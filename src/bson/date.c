@@ -178,3 +178,36 @@ bool date_offset_parse(struct slice text, int64_t *offset_ms) {
     *offset_ms = -ms;
     return true;
 }
+
+bool date_unit_parse(struct slice name, enum date_unit *out) {
+    static const char *const names[] = {"millisecond", "second", "minute", "hour", "day", "week", "month", "quarter", "year"};
+    for (int i = 0; i < 9; i++) {
+        if (!slice_equal(name, slice_str(names[i]))) continue;
+        *out = (enum date_unit) i;
+        return true;
+    }
+    return false;
+}
+
+int64_t date_unit_ms(enum date_unit unit) {
+    static const int64_t ms[] = {1, 1000, 60000, 3600000, DAY_MS, 7 * (int64_t) DAY_MS};
+    return unit <= DATE_WEEK ? ms[unit] : 0;
+}
+
+static int64_t add_months(int64_t ms, int64_t months) {
+    struct date_parts d;
+    date_take_apart(ms, &d);
+    int64_t total = d.year * 12 + (int64_t) d.month - 1 + months, year = floor_div(total, 12);
+    unsigned month = (unsigned) (total - year * 12) + 1, last = date_days_in_month(year, month);
+    int64_t days = date_days(year, month, d.day < last ? d.day : last);
+    return days * DAY_MS + (ms - floor_div(ms, DAY_MS) * DAY_MS);
+}
+
+bool date_add_units(int64_t ms, enum date_unit unit, int64_t amount, int64_t *out) {
+    int64_t delta;
+    if (unit <= DATE_WEEK)
+        return !__builtin_mul_overflow(amount, date_unit_ms(unit), &delta) && !__builtin_add_overflow(ms, delta, out);
+    if (amount > 1000000 || amount < -1000000) return false;
+    *out = add_months(ms, amount * (unit == DATE_MONTH ? 1 : unit == DATE_QUARTER ? 3 : 12));
+    return true;
+}

@@ -33,4 +33,12 @@ int64_t date_iso_days(int64_t iso_year, int64_t iso_week, int64_t iso_day);
 /* "Z", "UTC", "GMT", "+hh", "+hh:mm", "-hhmm": milliseconds east of UTC. False for names of places. */
 bool date_offset_parse(struct slice text, int64_t *offset_ms);
 
+enum date_unit { DATE_MS, DATE_SECOND, DATE_MINUTE, DATE_HOUR, DATE_DAY, DATE_WEEK, DATE_MONTH, DATE_QUARTER, DATE_YEAR };
+/* "millisecond" .. "year". False for other words. */
+bool date_unit_parse(struct slice name, enum date_unit *out);
+/* Milliseconds of a unit up to the week; 0 for the longer ones, which are not all alike. */
+int64_t date_unit_ms(enum date_unit unit);
+/* So many units later: the same day of another month, or its last. False when it leaves 64 bits or, of months and longer units, is more than 1,000,000 of them. */
+bool date_add_units(int64_t ms, enum date_unit unit, int64_t amount, int64_t *out);
+
 #endif

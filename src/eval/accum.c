@@ -288,6 +288,29 @@ static status merge_result(struct accum_run *r, const struct accum *a, void *sta
     return ST_OK;
 }
 
+/* --- merging --------------------------------------------------------------------------------------------------- */
+
+static status merge_sums(struct accum_run *r, void *into, const void *from, struct err *err) {
+    (void) r;
+    (void) err;
+    expr_sum_merge(into, from);
+    return ST_OK;
+}
+static status merge_deviations(struct accum_run *r, void *into, const void *from, struct err *err) {
+    (void) r;
+    (void) err;
+    expr_deviation_merge(into, from);
+    return ST_OK;
+}
+static status merge_max(struct accum_run *r, void *into, const void *from, struct err *err) {
+    const struct kept_value *k = from;
+    return k->is_set ? add_max(r, NULL, into, kept_get(k), err) : ST_OK;
+}
+static status merge_min(struct accum_run *r, void *into, const void *from, struct err *err) {
+    const struct kept_value *k = from;
+    return k->is_set ? add_min(r, NULL, into, kept_get(k), err) : ST_OK;
+}
+
 /* --- the door -------------------------------------------------------------------------------------------------- */
 
 static const struct accum_op *find(struct slice name) {
@@ -302,20 +325,25 @@ static const struct accum_op *find(struct slice name) {
 
 bool accum_is_known(struct slice name) { return find(name) != NULL; }
 
+status accum_parse_operand(struct expr_scope *scope, struct slice name, struct bval arg, struct accum *out,
+                           struct err *err) {
+    const struct accum_op *op = find(name);
+    if (op == NULL) return RAISE_CODE(err, 15952, "unknown group operator '%.*s'", SLICE_ARGS(name));
+    if (op->add == NULL) return RAISE(err, ST_UNSUPPORTED, "the accumulator %s is not supported", op->name);
+    *out = (struct accum){.op = op, .state_len = (op->state_len + 15) & ~(size_t) 15};
+    return op->parse != NULL ? op->parse(scope, arg, out, err) : expr_parse(scope, arg, &out->arg, err);
+}
+
 status accum_parse(struct expr_scope *scope, struct slice field, struct slice name, struct bval arg, struct accum *out,
                    struct err *err) {
     const struct accum_op *op = find(name);
     (void) field;
-    if (op == NULL) return RAISE_CODE(err, 15952, "unknown group operator '%.*s'", SLICE_ARGS(name));
-    if (op->add == NULL) return RAISE(err, ST_UNSUPPORTED, "the accumulator %s is not supported", op->name);
-    *out = (struct accum){.op = op, .state_len = (op->state_len + 15) & ~(size_t) 15};
-    if (op->parse != NULL) return op->parse(scope, arg, out, err);
-    if (arg.type == B_ARRAY) {
+    if (op != NULL && op->add != NULL && op->parse == NULL && arg.type == B_ARRAY) {
         if (bdoc_count(bval_doc(arg)) != 1)
             return RAISE_CODE(err, 40237, "The %s accumulator is a unary operator", op->name);
         arg = barray_at(bval_doc(arg), 0);
     }
-    return expr_parse(scope, arg, &out->arg, err);
+    return accum_parse_operand(scope, name, arg, out, err);
 }
 
 status accum_add(struct accum_run *r, const struct accum *a, void *state, struct err *err) {
@@ -329,25 +357,35 @@ status accum_result(struct accum_run *r, const struct accum *a, void *state, str
     return a->op->result(r, a, state, out);
 }
 
+bool accum_merges(const struct accum *a) { return a->op->merge != NULL; }
+
+status accum_add_value(struct accum_run *r, const struct accum *a, void *state, struct bval v, struct err *err) {
+    return a->op->add(r, a, state, v, err);
+}
+
+status accum_merge(struct accum_run *r, const struct accum *a, void *into, const void *from, struct err *err) {
+    return a->op->merge(r, into, from, err);
+}
+
 void accum_release(struct accum_run *r, const struct accum *a, void *state) {
     if (a->op->release != NULL) a->op->release(r, state);
 }
 
 const struct accum_op accum_ops[] = {
-    {"$addToSet", sizeof(struct value_set), add_to_set, set_result, release_set, NULL},
-    {"$avg", sizeof(struct expr_sum), add_number, avg_result, NULL, NULL},
-    {"$count", sizeof(struct expr_sum), add_number, sum_result, NULL, parse_count},
-    {"$first", sizeof(struct kept_value), add_first, kept_result, release_kept, NULL},
-    {"$last", sizeof(struct kept_value), add_last, kept_result, release_kept, NULL},
-    {"$max", sizeof(struct kept_value), add_max, kept_result, release_kept, NULL},
-    {"$mergeObjects", sizeof(struct kept_value), add_merge, merge_result, release_kept, NULL},
-    {"$min", sizeof(struct kept_value), add_min, kept_result, release_kept, NULL},
-    {"$push", sizeof(struct pushed), add_push, push_result, release_push, NULL},
-    {"$stdDevPop", sizeof(struct expr_deviation), add_deviation, pop_result, NULL, NULL},
-    {"$stdDevSamp", sizeof(struct expr_deviation), add_deviation, samp_result, NULL, NULL},
-    {"$sum", sizeof(struct expr_sum), add_number, sum_result, NULL, NULL},
-    {"$accumulator", 0, NULL, NULL, NULL, NULL},
-    {"$median", 0, NULL, NULL, NULL, NULL},
-    {"$percentile", 0, NULL, NULL, NULL, NULL},
+    {"$addToSet", sizeof(struct value_set), add_to_set, set_result, release_set, NULL, NULL},
+    {"$avg", sizeof(struct expr_sum), add_number, avg_result, NULL, NULL, merge_sums},
+    {"$count", sizeof(struct expr_sum), add_number, sum_result, NULL, parse_count, merge_sums},
+    {"$first", sizeof(struct kept_value), add_first, kept_result, release_kept, NULL, NULL},
+    {"$last", sizeof(struct kept_value), add_last, kept_result, release_kept, NULL, NULL},
+    {"$max", sizeof(struct kept_value), add_max, kept_result, release_kept, NULL, merge_max},
+    {"$mergeObjects", sizeof(struct kept_value), add_merge, merge_result, release_kept, NULL, NULL},
+    {"$min", sizeof(struct kept_value), add_min, kept_result, release_kept, NULL, merge_min},
+    {"$push", sizeof(struct pushed), add_push, push_result, release_push, NULL, NULL},
+    {"$stdDevPop", sizeof(struct expr_deviation), add_deviation, pop_result, NULL, NULL, merge_deviations},
+    {"$stdDevSamp", sizeof(struct expr_deviation), add_deviation, samp_result, NULL, NULL, merge_deviations},
+    {"$sum", sizeof(struct expr_sum), add_number, sum_result, NULL, NULL, merge_sums},
+    {"$accumulator", 0, NULL, NULL, NULL, NULL, NULL},
+    {"$median", 0, NULL, NULL, NULL, NULL, NULL},
+    {"$percentile", 0, NULL, NULL, NULL, NULL, NULL},
     {0},
 };

@@ -34,6 +34,14 @@ status accum_add(struct accum_run *r, const struct accum *a, void *state, struct
 /* The result, in x->arena or in the state. The state stays. */
 status accum_result(struct accum_run *r, const struct accum *a, void *state, struct bval *out, struct err *err);
 void accum_release(struct accum_run *r, const struct accum *a, void *state);
+/* The same where an array as argument is an expression, not a list of one argument: in windows. */
+status accum_parse_operand(struct expr_scope *scope, struct slice op, struct bval arg, struct accum *out, struct err *err);
 bool accum_is_known(struct slice name);
+
+/* For windows that slide: the same with the argument's value given, and the sum of two states (`from` comes behind `into`). */
+bool accum_merges(const struct accum *a); /* may accum_merge be called? */
+status accum_add_value(struct accum_run *r, const struct accum *a, void *state, struct bval v, struct err *err);
+status accum_merge(struct accum_run *r, const struct accum *a, void *into, const void *from, struct err *err);
+
 
 #endif

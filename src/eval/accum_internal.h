@@ -14,6 +14,8 @@ struct accum_op {
     void (*release)(struct accum_run *r, void *state); /* NULL: nothing to give back */
     /* Reads an argument of its own form; NULL: one expression. */
     status (*parse)(struct expr_scope *scope, struct bval arg, struct accum *out, struct err *err);
+    /* Adds what `from` has seen; NULL: that takes all values again. */
+    status (*merge)(struct accum_run *r, void *into, const void *from, struct err *err);
 };
 
 extern const struct accum_op accum_ops[], accum_n_ops[];

@@ -6,6 +6,7 @@
 #include "eval/accum_internal.h"
 #include "index/key.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 enum { CODE_N_NOT_OBJECT = 5787801, CODE_N_UNKNOWN = 5787901 };
@@ -13,10 +14,10 @@ enum { CODE_N_NOT_OBJECT = 5787801, CODE_N_UNKNOWN = 5787901 };
 /* What the rows differ in. */
 struct n_kind {
     const char *name;
-    bool keeps_last;  /* the greatest keys, the latest arrivals */
-    bool by_value;    /* key: the value itself */
-    bool by_sort;     /* key: a sort pattern's */
-    bool single;      /* the value itself, not an array */
+    bool keeps_last; /* the greatest keys, the latest arrivals */
+    bool by_value;   /* key: the value itself */
+    bool by_sort;    /* key: a sort pattern's */
+    bool single;     /* the value itself, not an array */
 };
 
 static const struct n_kind kinds[] = {
@@ -66,11 +67,21 @@ static status parse_fields(struct bval arg, const struct n_kind *k, struct bval 
     if (!k->single && n->type == B_MISSING)
         return RAISE_CODE(err, k->by_sort ? 5788003 : 5787906, "Missing value for 'n'");
     if (input->type == B_MISSING)
-        return RAISE_CODE(err, k->by_sort ? 5788004 : 5787907, "Missing value for '%s'", k->by_sort ? "output" : "input");
+        return RAISE_CODE(err, k->by_sort ? 5788004 : 5787907, "Missing value for '%s'",
+                          k->by_sort ? "output" : "input");
     if (k->by_sort && sort->type == B_MISSING) return RAISE_CODE(err, 5788005, "Missing value for 'sortBy'");
     if (k->by_sort && sort->type != B_DOCUMENT)
         return RAISE_CODE(err, 5788604, "expected 'sortBy' to already be an object in the arguments to %s", k->name);
     return ST_OK;
+}
+
+static status check_n(struct bval v, int64_t *n, struct err *err) {
+    if (!bval_is_number(v))
+        return RAISE_CODE(err, 5787902, "Value for 'n' must be of integral type, but found %s", btype_name(v.type));
+    if (!expr_int64(v, n))
+        return RAISE_CODE(err, bnum_is_integral(bnum_of(v)) || !isfinite(bnum_to_double(bnum_of(v))) ? 31109 : 5787903,
+                          "Value for 'n' must be of integral type that 64 bits hold");
+    return *n > 0 ? ST_OK : RAISE_CODE(err, 5787908, "'n' must be greater than 0, found %lld", (long long) *n);
 }
 
 static status parse_n(struct expr_scope *scope, struct bval arg, struct accum *out, struct err *err) {
@@ -78,6 +89,9 @@ static status parse_n(struct expr_scope *scope, struct bval arg, struct accum *o
     struct bval n = BVAL_MISSING, input = BVAL_MISSING, sort = BVAL_MISSING;
     TRY(parse_fields(arg, k, &n, &input, &sort, err));
     if (!k->single) TRY(expr_parse(scope, n, &out->n, err));
+    struct bval constant;
+    int64_t count;
+    if (out->n != NULL && expr_constant(out->n, &constant)) TRY(check_n(constant, &count, err));
     TRY(expr_parse(scope, input, &out->arg, err));
     if (!k->by_sort) return ST_OK;
     struct sort_pattern *p = arena_new(scope->arena, struct sort_pattern);
@@ -119,17 +133,13 @@ static void trim(struct accum_run *r, struct n_state *s, const struct n_kind *k)
 
 static status read_n(struct accum_run *r, const struct accum *a, struct n_state *s, struct err *err) {
     struct bval v;
-    s->n = 1;
-    if (a->n == NULL) return ST_OK;
-    s->n = 0;
-    TRY(expr_eval(r->x, a->n, &v));
-    if (!bval_is_number(v))
-        return RAISE_CODE(err, 5787902, "Value for 'n' must be of integral type, but found %s", btype_name(v.type));
-    if (!expr_int64(v, &s->n)) return RAISE_CODE(err, 5787903, "Value for 'n' must be of integral type");
-    int64_t n = s->n;
-    if (n > 0) return ST_OK;
-    s->n = 0;
-    return RAISE_CODE(err, 5787908, "'n' must be greater than 0, found %lld", (long long) n);
+    int64_t n = 1;
+    if (a->n != NULL) {
+        TRY(expr_eval(r->x, a->n, &v));
+        TRY(check_n(v, &n, err));
+    }
+    s->n = n;
+    return ST_OK;
 }
 
 static status append_item(struct accum_run *r, struct n_state *s, struct slice key, struct bval v, struct err *err) {
@@ -189,13 +199,13 @@ static void release_n(struct accum_run *r, void *state) {
 }
 
 const struct accum_op accum_n_ops[] = {
-    {"$bottom", sizeof(struct n_state), add_n, n_result, release_n, parse_n},
-    {"$bottomN", sizeof(struct n_state), add_n, n_result, release_n, parse_n},
-    {"$firstN", sizeof(struct n_state), add_n, n_result, release_n, parse_n},
-    {"$lastN", sizeof(struct n_state), add_n, n_result, release_n, parse_n},
-    {"$maxN", sizeof(struct n_state), add_n, n_result, release_n, parse_n},
-    {"$minN", sizeof(struct n_state), add_n, n_result, release_n, parse_n},
-    {"$top", sizeof(struct n_state), add_n, n_result, release_n, parse_n},
-    {"$topN", sizeof(struct n_state), add_n, n_result, release_n, parse_n},
+    {"$bottom", sizeof(struct n_state), add_n, n_result, release_n, parse_n, NULL},
+    {"$bottomN", sizeof(struct n_state), add_n, n_result, release_n, parse_n, NULL},
+    {"$firstN", sizeof(struct n_state), add_n, n_result, release_n, parse_n, NULL},
+    {"$lastN", sizeof(struct n_state), add_n, n_result, release_n, parse_n, NULL},
+    {"$maxN", sizeof(struct n_state), add_n, n_result, release_n, parse_n, NULL},
+    {"$minN", sizeof(struct n_state), add_n, n_result, release_n, parse_n, NULL},
+    {"$top", sizeof(struct n_state), add_n, n_result, release_n, parse_n, NULL},
+    {"$topN", sizeof(struct n_state), add_n, n_result, release_n, parse_n, NULL},
     {0},
 };

@@ -31,6 +31,25 @@ void expr_sum_add(struct expr_sum *s, struct bval v) {
     }
 }
 
+void expr_sum_merge(struct expr_sum *s, const struct expr_sum *other) {
+    s->count += other->count;
+    s->whole += other->whole;
+    s->plain += other->plain;
+    add_pair(&s->sum, &s->rest, other->sum);
+    s->rest += other->rest;
+    if (other->width == 3)
+        s->decimal = s->width == 3 ? decimal_binary(DECIMAL_ADD, s->decimal, other->decimal) : other->decimal;
+    if (s->width < other->width) s->width = other->width;
+}
+
+void expr_deviation_merge(struct expr_deviation *d, const struct expr_deviation *other) {
+    if (other->count == 0) return;
+    double n = (double) d->count, m = (double) other->count, delta = other->mean - d->mean;
+    d->count += other->count;
+    d->mean += delta * m / (n + m);
+    d->squares += other->squares + delta * delta * n * m / (n + m);
+}
+
 double expr_sum_double(const struct expr_sum *s) {
     if (!isfinite(s->plain)) return s->plain;
     double sum = s->sum, rest = s->rest;

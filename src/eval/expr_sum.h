@@ -20,12 +20,17 @@ struct bnum expr_sum_result(const struct expr_sum *s);
 double expr_sum_double(const struct expr_sum *s);
 struct decimal expr_sum_decimal(const struct expr_sum *s);
 
+/* Adds what another sum has seen. */
+void expr_sum_merge(struct expr_sum *s, const struct expr_sum *other);
+
 /* Standard deviation by Welford's method. Zeroed is nothing yet. */
 struct expr_deviation {
     int64_t count;
     double mean, squares;
 };
 void expr_deviation_add(struct expr_deviation *d, double v);
+/* Chan, Golub and LeVeque: updating formulae for computing sample variances (1979). */
+void expr_deviation_merge(struct expr_deviation *d, const struct expr_deviation *other);
 /* False when there are too few values. */
 bool expr_deviation_result(const struct expr_deviation *d, bool sample, double *out);
 

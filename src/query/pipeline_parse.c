@@ -20,7 +20,7 @@ static const struct stage_def *const stages[] = {
 static const char *const unsupported[] = {
     "$bucketAuto", "$changeStream", "$changeStreamSplitLargeEvent", "$densify", "$fill", "$geoNear", "$graphLookup",
     "$listCatalog", "$listClusterCatalog", "$listLocalSessions", "$listSampledQueries", "$listSearchIndexes",
-    "$listSessions", "$planCacheStats", "$queryStats", "$redact", "$search", "$searchMeta", "$setWindowFields",
+    "$listSessions", "$planCacheStats", "$queryStats", "$redact", "$search", "$searchMeta",
     "$shardedDataDistribution", "$vectorSearch", "$querySettings", "$rankFusion",
 };
 
